@@ -1,0 +1,9 @@
+//! The ground floor: numbers, random numbers, errors, files.
+
+pub mod error;
+pub mod philox;
+pub mod real;
+
+pub use error::{Error, Result};
+pub use philox::Philox;
+pub use real::Real;
