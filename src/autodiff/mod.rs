@@ -1,1 +1,17 @@
-//! (floor under construction)
+//! The engine: a trace of coarse ops, a plan that places every tensor once, an executor that runs it.
+
+#[allow(unsafe_code)]
+mod exec;
+pub mod graph;
+pub mod op;
+pub mod params;
+mod place;
+pub mod plan;
+mod schedule;
+pub mod sweep;
+
+pub use graph::{Graph, Var};
+pub use op::{Clock, Cost, Op};
+pub use params::{Layout, Params};
+pub use plan::Plan;
+pub use sweep::Sweep;

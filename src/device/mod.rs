@@ -1,1 +1,10 @@
-//! (floor under construction)
+//! What the engine runs on: memory, worker threads, vector instructions, the packed matrix product.
+
+#[allow(unsafe_code)]
+pub mod arena;
+pub mod gemm;
+pub mod pool;
+pub mod simd;
+
+pub use arena::Arena;
+pub use pool::Pool;

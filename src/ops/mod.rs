@@ -1,1 +1,26 @@
-//! (floor under construction)
+//! One op = one room: the equations, the method on `Graph`, the sizes, forward, backward.
+
+pub mod activation;
+pub mod adam;
+pub mod bernoulli_nll;
+pub mod categorical_entropy;
+pub mod categorical_nll;
+pub mod conv2d;
+pub mod conv_transpose2d;
+pub mod cumulative_discount;
+pub mod gaussian;
+pub mod gru_cell;
+pub mod kl_categorical;
+pub mod kl_gaussian;
+pub mod lambda_return;
+pub mod linear;
+pub mod mean;
+pub mod noise;
+pub mod normal_nll;
+mod patches;
+pub mod pointwise;
+pub mod sample_onehot;
+pub mod sample_tanh_normal;
+pub mod twohot;
+
+pub use activation::Activation;

@@ -1,0 +1,215 @@
+//! The CPU executor: walks the stages of a plan and hands each call its slices.
+//!
+//! This is the one place where tensors become slices. Soundness rests on three facts that [`super::plan`] and
+//! [`super::schedule`] establish and `tests/plan.rs` checks: tensors alive together have disjoint places; within a region, pieces
+//! touch disjoint rows of everything that is written; the operands of one call do not overlap.
+
+use super::op::{Backward, Clock, Forward, MAX_SLOTS, Shared, WeightSplit, Weights};
+use super::params::Params;
+use super::plan::{Plan, Slot, Space, Stage, Step, WeightJob, rows_of};
+use crate::base::Real;
+use crate::device::{Arena, arena, gemm};
+
+/// The buffers that slots point into.
+struct Buffers<'a, R: Real> {
+    work: &'a Arena<R>,
+    value: &'a Arena<R>,
+    grad: &'a Arena<R>,
+}
+
+impl<'a, R: Real> Buffers<'a, R> {
+    fn arena(&self, space: Space) -> &'a Arena<R> {
+        match space {
+            Space::Work => self.work,
+            Space::Value => self.value,
+            Space::Grad => self.grad,
+        }
+    }
+
+    fn span(slot: Slot, rows: &std::ops::Range<usize>) -> (usize, usize) {
+        match slot.row {
+            0 => (slot.offset, slot.len),
+            row => (slot.offset + rows.start * row, rows.len() * row),
+        }
+    }
+
+    fn read(&self, slot: Option<Slot>, rows: &std::ops::Range<usize>) -> &'a [R] {
+        let Some(slot) = slot else { return &[] };
+        let (offset, len) = Self::span(slot, rows);
+        // SAFETY: nobody writes these rows while this piece runs (see the top of the file).
+        unsafe { self.arena(slot.space).view(offset, len) }
+    }
+
+    fn write(&self, slot: Option<Slot>, rows: &std::ops::Range<usize>) -> Option<&'a mut [R]> {
+        let slot = slot?;
+        let (offset, len) = Self::span(slot, rows);
+        // SAFETY: nobody else touches these rows while this piece runs (see the top of the file).
+        Some(unsafe { self.arena(slot.space).view_mut(offset, len) })
+    }
+}
+
+pub(super) fn run<R: Real>(plan: &mut Plan<R>, params: &mut Params<R>, clock: Clock) {
+    pack(plan, params);
+    for sweep in &plan.sweeps {
+        let range = params.layout.group_range(&sweep.group);
+        params.grad.all_mut()[range].fill(R::ZERO);
+    }
+    let buffers = Buffers { work: &plan.work, value: &params.value, grad: &params.grad };
+    for stage in &plan.stages {
+        match stage {
+            Stage::Region { rows, chunk, steps } => {
+                plan.pool.each(rows.div_ceil(*chunk), |piece, worker| {
+                    let range = piece * chunk..(piece * chunk + chunk).min(*rows);
+                    let mut scratch = plan.scratch[worker].lock().expect("no worker panicked");
+                    for step in steps {
+                        run_step(plan, &buffers, step, &range, &mut scratch, clock);
+                    }
+                });
+            }
+            Stage::Weights { jobs, pieces } => run_weights(plan, &buffers, jobs, *pieces),
+        }
+    }
+}
+
+/// Packs every matrix that a call wants packed, if the parameters changed since.
+fn pack<R: Real>(plan: &mut Plan<R>, params: &Params<R>) {
+    if plan.packed_version == params.version {
+        return;
+    }
+    plan.packed_version = params.version;
+    plan.pool.each(plan.packs.len(), |i, _| {
+        let p = &plan.packs[i];
+        let source = &params.value.all()[p.source.offset..p.source.offset + p.source.len];
+        // SAFETY: packs have disjoint places, and each piece writes its own.
+        let out = unsafe { plan.pack_arena.view_mut(p.offset, p.len) };
+        if p.transposed {
+            gemm::pack_bt(source, p.columns, p.rows, p.columns, out);
+        } else {
+            gemm::pack_b(source, p.rows, p.columns, p.columns, out);
+        }
+    });
+}
+
+fn run_step<R: Real>(
+    plan: &Plan<R>,
+    buffers: &Buffers<'_, R>,
+    step: &Step,
+    rows: &std::ops::Range<usize>,
+    scratch: &mut [R],
+    clock: Clock,
+) {
+    let packed = |call: usize| -> [&[R]; MAX_SLOTS] {
+        std::array::from_fn(|j| match plan.operands[call].packed[j] {
+            Some(p) => &plan.pack_arena.all()[plan.packs[p].offset..plan.packs[p].offset + plan.packs[p].len],
+            None => &[][..],
+        })
+    };
+    match *step {
+        Step::Forward { call } => {
+            let operands = &plan.operands[call];
+            plan.graph.calls[call].op.forward(Forward {
+                rows: rows.clone(),
+                x: std::array::from_fn(|i| buffers.read(operands.x[i], rows)),
+                y: std::array::from_fn(|i| buffers.write(operands.y[i], rows).unwrap_or(&mut [])),
+                packed: packed(call),
+                scratch,
+                clock,
+            });
+        }
+        Step::Backward { call, ref dy, ref dx } => {
+            let operands = &plan.operands[call];
+            plan.graph.calls[call].op.backward(Backward {
+                rows: rows.clone(),
+                x: std::array::from_fn(|i| buffers.read(operands.x[i], rows)),
+                y: std::array::from_fn(|i| buffers.read(operands.y[i], rows)),
+                dy: std::array::from_fn(|i| buffers.write(dy[i], rows)),
+                dx: std::array::from_fn(|i| buffers.write(dx[i], rows)),
+                packed: packed(call),
+                scratch,
+            });
+        }
+        Step::Zero { slot } => buffers.write(Some(slot), rows).expect("a slot").fill(R::ZERO),
+        Step::Seed { slot } => buffers.write(Some(slot), &(0..1)).expect("a slot").fill(R::ONE),
+    }
+}
+
+/// Gradients of weights: all pieces of all jobs of a dispatch, then the partial sums of those that were split by rows.
+fn run_weights<R: Real>(plan: &Plan<R>, buffers: &Buffers<'_, R>, jobs: &[WeightJob<R>], pieces: usize) {
+    let shared = |slot: Slot| {
+        let data = buffers.arena(slot.space).pointer(slot.offset, slot.len);
+        Shared { data, len: slot.len, life: std::marker::PhantomData }
+    };
+    plan.pool.each(pieces, |piece, worker| {
+        let job = jobs.iter().rev().find(|j| j.first <= piece).expect("pieces are counted");
+        let mut scratch = plan.scratch[worker].lock().expect("no worker panicked");
+        let part = piece - job.first;
+        match job.split {
+            WeightSplit::Parts(_) => {
+                for run in &job.runs {
+                    let op = run.merged.as_deref().unwrap_or(&*plan.graph.calls[run.call].op);
+                    op.backward_weights(Weights {
+                        rows: run.rows,
+                        part,
+                        x: std::array::from_fn(|i| buffers.read(run.x[i], &(0..run.rows))),
+                        dy: std::array::from_fn(|i| buffers.read(run.dy[i], &(0..run.rows))),
+                        dw: job.dw.map(|slot| slot.map(shared)),
+                        scratch: &mut scratch,
+                    });
+                }
+            }
+            WeightSplit::Rows(_) => {
+                let (run, op, rows) = piece_rows(plan, job, part);
+                let mut at = job.partial + part * job.partial_len;
+                let dw = job.dw.map(|slot| {
+                    slot.map(|slot| {
+                        // SAFETY: every piece has partial sums of its own.
+                        let data = unsafe { plan.partials.view_mut(at, slot.len) };
+                        data.fill(R::ZERO);
+                        at += arena::padded::<R>(slot.len);
+                        Shared { data: data.as_mut_ptr(), len: slot.len, life: std::marker::PhantomData }
+                    })
+                });
+                op.backward_weights(Weights {
+                    rows: rows.len(),
+                    part: 0,
+                    x: std::array::from_fn(|i| buffers.read(run.x[i], &rows)),
+                    dy: std::array::from_fn(|i| buffers.read(run.dy[i], &rows)),
+                    dw,
+                    scratch: &mut scratch,
+                });
+            }
+        }
+    });
+    // Partial sums are added in the order of their rows.
+    plan.pool.each(jobs.len(), |j, _| {
+        let job = &jobs[j];
+        for part in 0..if job.partial_len > 0 { job.pieces } else { 0 } {
+            let mut at = job.partial + part * job.partial_len;
+            for slot in job.dw.iter().flatten() {
+                // SAFETY: no piece writes partial sums any more.
+                let partial = unsafe { plan.partials.view(at, slot.len) };
+                let total = buffers.write(Some(Slot { row: 0, ..*slot }), &(0..0)).expect("a slot");
+                total.iter_mut().zip(partial).for_each(|(t, &p)| *t += p);
+                at += arena::padded::<R>(slot.len);
+            }
+        }
+    });
+}
+
+/// The run, op and rows of piece `part` of a job that is split by rows.
+fn piece_rows<'a, R: Real>(
+    plan: &'a Plan<R>,
+    job: &'a WeightJob<R>,
+    mut part: usize,
+) -> (&'a super::plan::WeightRun<R>, &'a dyn super::op::Op<R>, std::ops::Range<usize>) {
+    for run in &job.runs {
+        let op = run.merged.as_deref().unwrap_or(&*plan.graph.calls[run.call].op);
+        let chunk = rows_of(op.weight_split());
+        let pieces = run.rows.div_ceil(chunk);
+        if part < pieces {
+            return (run, op, part * chunk..((part + 1) * chunk).min(run.rows));
+        }
+        part -= pieces;
+    }
+    unreachable!("pieces are counted from the runs")
+}

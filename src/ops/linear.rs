@@ -1,0 +1,194 @@
+//! Linear layer over a list of inputs, with bias, an added tensor and an activation as epilogue.
+//!
+//! ```text
+//! (L1) a   = sum_i x_i W_i + b + add
+//! (L2) y   = f(a)
+//! (L3) da  = dy f'(a)
+//! (L4) dx_i += da W_i^T        dadd += da
+//! (L5) dW_i += x_i^T da        db += sum_rows da
+//! ```
+//!
+//! A list of inputs stands for their concatenation: `[stoch, deter] W` is `stoch W[..S] + deter W[S..]`, and nothing is copied together.
+//!
+//! | tensor | shape |
+//! |---|---|
+//! | x_i | [rows, k_i] |
+//! | W_i | [k_i, n] (rows of one stored matrix [sum k_i, n]) |
+//! | b | [n] |
+//! | add, y | [rows, n] |
+
+use super::activation::Activation;
+use crate::autodiff::op::{Backward, Cost, Forward, Op, Pack, WeightSplit, Weights, take};
+use crate::autodiff::{Graph, Var};
+use crate::base::Real;
+use crate::device::gemm;
+use crate::device::simd::vectorize;
+
+impl<R: Real> Graph<R> {
+    /// `f(concat(xs) w + b)`: `xs` are [.., k_i], `w` is [sum k_i, n], `b` is [n]; the result has the leading axes of the
+    /// first input and width n.
+    pub fn linear(&mut self, xs: &[Var], w: Var, b: Option<Var>, f: Activation) -> Var {
+        self.linear_add(xs, w, b, None, f)
+    }
+
+    /// `f(concat(xs) w + b + add)`; `add` is of the shape of the result.
+    pub fn linear_add(&mut self, xs: &[Var], w: Var, b: Option<Var>, add: Option<Var>, f: Activation) -> Var {
+        let (shape_w, rows) = (self.shape(w).to_vec(), self.height(xs[0]));
+        let ins: Vec<usize> = xs.iter().map(|&x| self.width(x)).collect();
+        let k: usize = ins.iter().sum();
+        assert!(
+            shape_w.len() == 2 && shape_w[0] == k && xs.iter().all(|&x| self.height(x) == rows),
+            "linear: inputs are {:?} but w is {shape_w:?}",
+            xs.iter().map(|&x| self.shape(x)).collect::<Vec<_>>()
+        );
+        let n = shape_w[1];
+        let shape = self.with_width(xs[0], n);
+        let mut inputs = xs.to_vec();
+        let mut from = 0;
+        for &width in &ins {
+            let part = if width == k { w } else { self.rows(w, from, from + width) };
+            inputs.push(part);
+            from += width;
+        }
+        if let Some(b) = b {
+            assert_eq!(self.shape(b), [n], "linear: w is {shape_w:?} but b is {:?}", self.shape(b));
+            inputs.push(b);
+        }
+        if let Some(add) = add {
+            assert_eq!(self.len(add), rows * n, "linear: the result is {shape:?} but add is {:?}", self.shape(add));
+            inputs.push(add);
+        }
+        let op = Linear { rows, ins, out: n, bias: b.is_some(), add: add.is_some(), f };
+        let [y] = self.call(op, &inputs, [&shape]);
+        y
+    }
+}
+
+#[derive(Clone)]
+struct Linear {
+    rows: usize,
+    /// k_i
+    ins: Vec<usize>,
+    /// n
+    out: usize,
+    bias: bool,
+    add: bool,
+    f: Activation,
+}
+
+impl Linear {
+    /// Position of the bias among the inputs, if there is one; the added tensor comes after it.
+    fn bias_at(&self) -> usize {
+        2 * self.ins.len()
+    }
+
+    fn add_at(&self) -> usize {
+        self.bias_at() + usize::from(self.bias)
+    }
+
+    /// Rows of W_i that one piece of (L5) works on: a quarter keeps a few workers busy, fewer than 32 waste the reading of da.
+    fn tile(k: usize) -> usize {
+        k.div_ceil(4).next_multiple_of(8).max(32)
+    }
+}
+
+impl<R: Real> Op<R> for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn whole(&self, input: usize) -> bool {
+        (self.ins.len()..self.add_at()).contains(&input)
+    }
+
+    fn cost(&self) -> Cost {
+        let (m, n, k) = (self.rows as f64, self.out as f64, self.ins.iter().sum::<usize>() as f64);
+        Cost { flops: 2.0 * m * n * k, bytes: 4.0 * (m * k + k * n + m * n) }
+    }
+
+    fn packs(&self) -> Vec<Pack> {
+        let k = self.ins.len();
+        let pack = |transposed| {
+            let one = move |(i, &rows)| Pack { input: k + i, rows, columns: self.out, transposed };
+            self.ins.iter().enumerate().map(one)
+        };
+        pack(false).chain(pack(true)).collect()
+    }
+
+    fn forward(&self, io: Forward<'_, R>) {
+        let [y] = take(io.y);
+        let (m, n) = (io.rows.len(), self.out);
+        // (L1)
+        for (i, &k) in self.ins.iter().enumerate() {
+            gemm::gemm_packed(m, n, k, io.x[i], k, io.packed[i], y, n, i > 0);
+        }
+        if self.bias {
+            let b = io.x[self.bias_at()];
+            vectorize(|| y.chunks_exact_mut(n).for_each(|y| y.iter_mut().zip(b).for_each(|(y, &b)| *y += b)));
+        }
+        if self.add {
+            let add = io.x[self.add_at()];
+            vectorize(|| y.iter_mut().zip(add).for_each(|(y, &a)| *y += a));
+        }
+        // (L2)
+        self.f.apply(y);
+    }
+
+    fn backward(&self, io: Backward<'_, R>) {
+        let [Some(da), ..] = io.dy else { return };
+        let (m, n) = (io.rows.len(), self.out);
+        // (L3)
+        self.f.differentiate(io.y[0], da);
+        // (L4)
+        for (i, dx) in io.dx.into_iter().enumerate() {
+            let Some(dx) = dx else { continue };
+            if i < self.ins.len() {
+                let k = self.ins[i];
+                gemm::gemm_packed(m, k, n, da, n, io.packed[self.ins.len() + i], dx, k, true);
+            } else {
+                vectorize(|| dx.iter_mut().zip(&*da).for_each(|(dx, &da)| *dx += da));
+            }
+        }
+    }
+
+    fn weight_split(&self) -> WeightSplit {
+        let tiles: usize = self.ins.iter().map(|&k| k.div_ceil(Self::tile(k))).sum();
+        WeightSplit::Parts(tiles + usize::from(self.bias))
+    }
+
+    fn backward_weights(&self, io: Weights<'_, R>) {
+        // (L5)
+        let (m, n, da) = (io.rows, self.out, io.dy[0]);
+        let mut part = io.part;
+        for (i, &k) in self.ins.iter().enumerate() {
+            let tile = Self::tile(k);
+            let tiles = k.div_ceil(tile);
+            if part < tiles {
+                if let Some(dw) = io.dw[self.ins.len() + i] {
+                    let (from, to) = (part * tile, k.min((part + 1) * tile));
+                    let dw = dw.part(from * n..to * n);
+                    gemm::gemm_tn(to - from, n, m, &io.x[i][from..], k, da, n, dw, n);
+                }
+                return;
+            }
+            part -= tiles;
+        }
+        if let Some(db) = io.dw[self.bias_at()] {
+            add_rows(da, db.all());
+        }
+    }
+
+    fn with_rows(&self, rows: usize) -> Option<Box<dyn Op<R>>> {
+        Some(Box::new(Linear { rows, ..self.clone() }))
+    }
+}
+
+/// Adds every row of `da` [rows, n] to `db` [n], in order.
+pub(super) fn add_rows<R: Real>(da: &[R], db: &mut [R]) {
+    let n = db.len();
+    vectorize(|| da.chunks_exact(n).for_each(|da| db.iter_mut().zip(da).for_each(|(db, &da)| *db += da)));
+}

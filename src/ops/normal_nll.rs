@@ -1,0 +1,87 @@
+//! Negative log-probability of a target under a normal distribution of standard deviation 1, summed over the dimensions.
+//!
+//! ```text
+//! (P1) nll = sum_i [ (x - mu)^2 / 2 + ln(2 pi) / 2 ]
+//! (P2) dmu += dnll (mu - x)
+//! ```
+//! The constant changes no gradient; it is kept, since the published losses have it (danijar/dreamer `models.py`, `DenseDecoder`).
+//!
+//! | tensor | shape |
+//! |---|---|
+//! | mu, x | [rows, n] |
+//! | nll | [rows] |
+
+use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
+use crate::autodiff::{Graph, Var};
+use crate::base::Real;
+use crate::device::simd::vectorize;
+
+/// ln(2 pi) / 2
+pub const HALF_LN_TAU: f64 = 0.918_938_533_204_672_7;
+
+impl<R: Real> Graph<R> {
+    /// -ln N(x; mu, 1), summed over all but the first `rows` of the elements; the result is [rows]. No gradient goes to x.
+    pub fn normal_nll(&mut self, mu: Var, x: Var, rows: usize) -> Var {
+        let n = self.len(mu) / rows;
+        assert_eq!(self.len(x), rows * n, "normal_nll: mu is {:?} but x is {:?}", self.shape(mu), self.shape(x));
+        let x = self.stop(x);
+        let [nll] = self.call(NormalNll { rows, n }, &[mu, x], [&[rows]]);
+        nll
+    }
+}
+
+struct NormalNll {
+    rows: usize,
+    n: usize,
+}
+
+impl<R: Real> Op<R> for NormalNll {
+    fn name(&self) -> &'static str {
+        "normal_nll"
+    }
+
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn cost(&self) -> Cost {
+        let n = (self.rows * self.n) as f64;
+        Cost { flops: 4.0 * n, bytes: 8.0 * n }
+    }
+
+    fn forward(&self, io: Forward<'_, R>) {
+        let [mu, x, ..] = io.x;
+        let [nll] = take(io.y);
+        for (row, nll) in nll.iter_mut().enumerate() {
+            let at = row * self.n..(row + 1) * self.n;
+            let squares = sum_of_squares(&mu[at.clone()], &x[at]);
+            *nll = R::of(0.5) * squares + R::of(HALF_LN_TAU * self.n as f64); // (P1)
+        }
+    }
+
+    fn backward(&self, io: Backward<'_, R>) {
+        let [mu, x, ..] = io.x;
+        let ([Some(dnll), ..], [Some(dmu), ..]) = (io.dy, io.dx) else { return };
+        for (row, &dnll) in dnll.iter().enumerate() {
+            let at = row * self.n..(row + 1) * self.n;
+            let (mu, x, dmu) = (&mu[at.clone()], &x[at.clone()], &mut dmu[at]);
+            vectorize(|| (0..mu.len()).for_each(|i| dmu[i] += dnll * (mu[i] - x[i]))); // (P2)
+        }
+    }
+}
+
+/// sum (a - b)^2 in sixteen interleaved sums: a fixed order that vectors of any width keep, and that loses little in f32.
+fn sum_of_squares<R: Real>(a: &[R], b: &[R]) -> R {
+    let mut sums = [R::ZERO; 16];
+    vectorize(|| {
+        let (a_blocks, b_blocks) = (a.chunks_exact(16), b.chunks_exact(16));
+        let tail: R = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(&a, &b)| (a - b) * (a - b)).sum();
+        for (a, b) in a_blocks.zip(b_blocks) {
+            for i in 0..16 {
+                let d = a[i] - b[i];
+                sums[i] += d * d;
+            }
+        }
+        sums.iter().copied().sum::<R>() + tail
+    })
+}

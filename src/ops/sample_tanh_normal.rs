@@ -1,0 +1,105 @@
+//! Reparameterised sample of a normal distribution squashed by tanh: the actor of continuous actions.
+//!
+//! ```text
+//! (T1) mean   = c tanh(a_m / c)                     c = action_mean_scale
+//! (T2) std    = softplus(a_s + ln(e^init - 1)) + min_std    so that a_s = 0 gives init + min_std
+//! (T3) action = tanh(mean + std eps)
+//! (T4) du     = daction (1 - action^2)
+//! (T5) da_m  += du (1 - (mean / c)^2)
+//! (T6) da_s  += du eps sigmoid(a_s + ln(e^init - 1))
+//! ```
+//! Source: danijar/dreamer `models.py`, `ActionDecoder`, `tanh_normal`.
+//!
+//! | tensor | shape |
+//! |---|---|
+//! | a = (a_m, a_s) | [rows, 2 A] |
+//! | eps, mean, std, action | [rows, A] |
+
+use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
+use crate::autodiff::{Graph, Var};
+use crate::base::Real;
+
+/// Constants of the squashed normal distribution.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TanhNormal {
+    /// c: the mean stays within -c .. c.
+    pub mean_scale: f64,
+    /// Standard deviation where the layer puts out 0.
+    pub init_std: f64,
+    /// Smallest standard deviation.
+    pub min_std: f64,
+}
+
+impl<R: Real> Graph<R> {
+    /// (mean, std, action), each [.., A], from a [.., 2 A] and noise eps [.., A].
+    pub fn sample_tanh_normal(&mut self, a: Var, eps: Var, constants: TanhNormal) -> (Var, Var, Var) {
+        let (rows, n) = (self.height(a), self.width(a) / 2);
+        assert_eq!(
+            self.len(eps),
+            rows * n,
+            "sample_tanh_normal: a is {:?} but eps is {:?}",
+            self.shape(a),
+            self.shape(eps)
+        );
+        let shape = self.with_width(a, n);
+        let [mean, std, action] = self.call(SampleTanhNormal { rows, n, constants }, &[a, eps], [&shape, &shape, &shape]);
+        (mean, std, action)
+    }
+}
+
+struct SampleTanhNormal {
+    rows: usize,
+    /// A
+    n: usize,
+    constants: TanhNormal,
+}
+
+impl SampleTanhNormal {
+    fn raw_init_std(&self) -> f64 {
+        self.constants.init_std.exp_m1().ln()
+    }
+}
+
+impl<R: Real> Op<R> for SampleTanhNormal {
+    fn name(&self) -> &'static str {
+        "sample_tanh_normal"
+    }
+
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn cost(&self) -> Cost {
+        let n = (self.rows * self.n) as f64;
+        Cost { flops: 60.0 * n, bytes: 4.0 * 6.0 * n }
+    }
+
+    fn forward(&self, io: Forward<'_, R>) {
+        let (a, eps) = (io.x[0], io.x[1]);
+        let [mean, std, action] = take(io.y);
+        let (n, c, raw) = (self.n, R::of(self.constants.mean_scale), R::of(self.raw_init_std()));
+        for row in 0..io.rows.len() {
+            for i in 0..n {
+                let at = row * n + i;
+                mean[at] = c * (a[row * 2 * n + i] / c).tanh(); // (T1)
+                std[at] = (a[row * 2 * n + n + i] + raw).softplus() + R::of(self.constants.min_std); // (T2)
+                action[at] = (mean[at] + std[at] * eps[at]).tanh(); // (T3)
+            }
+        }
+    }
+
+    fn backward(&self, io: Backward<'_, R>) {
+        let ([Some(da), ..], [_, _, Some(daction), ..]) = (io.dx, io.dy) else { return };
+        let (a, eps, mean, action) = (io.x[0], io.x[1], io.y[0], io.y[2]);
+        let (n, c, raw) = (self.n, R::of(self.constants.mean_scale), R::of(self.raw_init_std()));
+        for row in 0..io.rows.len() {
+            for i in 0..n {
+                let at = row * n + i;
+                let du = daction[at] * (R::ONE - action[at] * action[at]); // (T4)
+                let scaled = mean[at] / c;
+                da[row * 2 * n + i] += du * (R::ONE - scaled * scaled); // (T5)
+                da[row * 2 * n + n + i] += du * eps[at] * (a[row * 2 * n + n + i] + raw).sigmoid(); // (T6)
+            }
+        }
+    }
+}
