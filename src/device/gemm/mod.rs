@@ -1,0 +1,218 @@
+//! Matrix products, f32 and f64, row-major, single-threaded: callers split rows, columns or tiles among threads.
+//!
+//! | call | computes | shapes |
+//! |---|---|---|
+//! | [`pack_b`], [`pack_bt`] | the packed form of B `[k, n]`, from B or from its stored transpose | out `[packed_len(k, n)]` |
+//! | [`gemm_packed`], [`gemm_packed_columns`] | `C (+)= A B` | A `[m, k]`, C `[m, n]` or some of its columns |
+//! | [`gemm_tn`], [`gemm_tn_tile`] | `C += X^T dY` | X `[m, k]`, dY `[m, n]`, C `[k, n]` or a tile of it |
+//!
+//! Every matrix is a slice and a leading dimension, the distance in elements between the beginnings of its rows.
+//!
+//! # The rule of sums
+//!
+//! Each element of C is summed by itself, over the inner dimension in ascending order, in one accumulator, by fused
+//! multiply-adds (`Level::Portable`: a product, then a sum). So its bits depend on its row of A, its column of B and the
+//! [`Level`](crate::device::simd::Level), and on nothing else: not on m or n, on where it stands in a tile, on how rows and
+//! columns are split, on the number of threads.
+//! With `accumulate`, and in `gemm_tn`, a sum of [`BLOCK`] (`gemm_tn`: [`HEIGHT`]) steps starts from 0 and is then added to C,
+//! and so on, block after block: short sums lose less than a single one over tens of thousands of rows.
+
+mod lanes;
+mod matrix;
+mod pack;
+mod tile;
+mod walk;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::any::Any;
+use std::ops::Range;
+
+pub use matrix::MatrixMut;
+pub use walk::{BLOCK, HEIGHT};
+
+use crate::base::Real;
+use crate::device::simd::{Level, level};
+use lanes::Plain;
+use walk::{Product, Transposed};
+
+/// Calls `walk::$walk` with the vectors of the element type and of the level.
+macro_rules! dispatch {
+    ($walk:ident, $job:expr) => {{
+        let job = $job;
+        let any: &dyn Any = &job;
+        if let Some(job) = any.downcast_ref() {
+            dispatch!($walk, job, Plain<f32, 4>, Avx2F32, Avx512F32);
+        } else if let Some(job) = any.downcast_ref() {
+            dispatch!($walk, job, Plain<f64, 2>, Avx2F64, Avx512F64);
+        } else {
+            unreachable!("gemm: Real is f32 or f64");
+        }
+    }};
+    ($walk:ident, $job:ident, $plain:ty, $avx2:ident, $avx512:ident) => {
+        // SAFETY: `level` never exceeds what the processor has; the caller of this macro has checked every slice against the
+        // sizes in the job, and C is a unique borrow.
+        #[allow(unsafe_code)]
+        unsafe {
+            match level() {
+                Level::Portable => walk::$walk::<$plain>($job),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 => walk::$walk::<x86::$avx2>($job),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512 => walk::$walk::<x86::$avx512>($job),
+                #[cfg(not(target_arch = "x86_64"))]
+                other => unreachable!("{other:?} exists on x86-64 only"),
+            }
+        }
+    };
+}
+
+/// Columns of a panel of packed B: two vectors. Column ranges begin at multiples of it.
+pub fn panel_width<R: Real>() -> usize {
+    let bytes = match level() {
+        Level::Portable => 16,
+        Level::Avx2 => 32,
+        Level::Avx512 => 64,
+    };
+    2 * bytes / size_of::<R>()
+}
+
+/// Elements of a packed B `[k, n]`.
+pub fn packed_len<R: Real>(k: usize, n: usize) -> usize {
+    k * n.next_multiple_of(panel_width::<R>())
+}
+
+/// Packs B `[k, n]`.
+///
+/// # Panics
+/// If `b` does not hold the matrix or `out` is not [`packed_len`] long.
+pub fn pack_b<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, out: &mut [R]) {
+    check("b", b.len(), k, n, ldb);
+    check_packed::<R>(out.len(), k, n);
+    pack::plain(b, k, n, ldb, panel_width::<R>(), out);
+}
+
+/// Packs B `[k, n]` which is stored as its transpose `[n, k]` with leading dimension `ldb`: for `dx = dy W^T`, W as it stands.
+///
+/// # Panics
+/// If `b` does not hold the matrix or `out` is not [`packed_len`] long.
+pub fn pack_bt<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, out: &mut [R]) {
+    check("b", b.len(), n, k, ldb);
+    check_packed::<R>(out.len(), k, n);
+    pack::transposed(b, k, n, ldb, panel_width::<R>(), out);
+}
+
+/// `C (+)= A B`: C `[m, n]`, A `[m, k]`, B packed. Without `accumulate` C is overwritten, also where it holds a NaN.
+///
+/// # Panics
+/// If a slice does not hold its matrix.
+pub fn gemm_packed<R: Real>(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: &[R],
+    lda: usize,
+    packed_b: &[R],
+    c: &mut [R],
+    ldc: usize,
+    accumulate: bool,
+) {
+    check_packed::<R>(packed_b.len(), k, n);
+    gemm_packed_columns(0..n, k, a, lda, packed_b, MatrixMut::new(c, m, n, ldc), accumulate);
+}
+
+/// The columns `columns` of a product, so that threads can share one with few rows: C `[m, columns.len()]`, A `[m, k]`, all of B
+/// packed. The bits are those of the whole product.
+///
+/// # Panics
+/// If a slice does not hold its matrix, or `columns` does not begin at a multiple of [`panel_width`].
+pub fn gemm_packed_columns<R: Real>(
+    columns: Range<usize>,
+    k: usize,
+    a: &[R],
+    lda: usize,
+    packed_b: &[R],
+    mut c: MatrixMut<R>,
+    accumulate: bool,
+) {
+    let (m, n, width) = (c.rows(), c.columns(), panel_width::<R>());
+    assert_eq!(columns.len(), n, "gemm_packed: columns {columns:?} of a C with {n} columns");
+    assert_eq!(columns.start % width, 0, "gemm_packed: columns {columns:?} do not begin at a multiple of {width}");
+    check("a", a.len(), m, k, lda);
+    let needed = packed_len::<R>(k, columns.end);
+    assert!(
+        packed_b.len() >= needed,
+        "gemm_packed: packed b holds {} elements, [{k}, {}] needs {needed}",
+        packed_b.len(),
+        columns.end
+    );
+    if m == 0 || n == 0 {
+        return;
+    }
+    let (start, ldc) = c.raw();
+    let product =
+        Product { m, n, k, a: a.as_ptr(), lda, b: packed_b[columns.start * k..].as_ptr(), c: start, ldc, accumulate };
+    dispatch!(product, product);
+}
+
+/// The weight gradient, rows `rows` of `C += X^T dY`: X `[m, k]`, dY `[m, n]`; `c` holds those rows of C `[k, n]` only.
+/// Threads share a gradient by its rows: the bits are those of the whole.
+///
+/// # Panics
+/// If a slice does not hold its matrix.
+pub fn gemm_tn<R: Real>(
+    rows: Range<usize>,
+    n: usize,
+    m: usize,
+    x: &[R],
+    ldx: usize,
+    dy: &[R],
+    ldy: usize,
+    c: &mut [R],
+    ldc: usize,
+) {
+    let c = MatrixMut::new(c, rows.len(), n, ldc);
+    gemm_tn_tile(rows, 0..n, m, x, ldx, dy, ldy, c);
+}
+
+/// The rows `rows` and columns `columns` of `C += X^T dY`: X `[m, k]`, dY `[m, n]`, c the tile `[rows.len(), columns.len()]`.
+///
+/// # Panics
+/// If a slice does not hold its matrix, or the tile is not of that size.
+pub fn gemm_tn_tile<R: Real>(
+    rows: Range<usize>,
+    columns: Range<usize>,
+    m: usize,
+    x: &[R],
+    ldx: usize,
+    dy: &[R],
+    ldy: usize,
+    mut c: MatrixMut<R>,
+) {
+    let (k, n) = (c.rows(), c.columns());
+    assert_eq!((rows.len(), columns.len()), (k, n), "gemm_tn: rows {rows:?}, columns {columns:?} of a tile [{k}, {n}]");
+    check("x", x.len(), m, rows.end, ldx);
+    check("dy", dy.len(), m, columns.end, ldy);
+    if m == 0 || k == 0 || n == 0 {
+        return;
+    }
+    let (start, ldc) = c.raw();
+    let product =
+        Transposed { k, n, m, x: x[rows.start..].as_ptr(), ldx, dy: dy[columns.start..].as_ptr(), ldy, c: start, ldc };
+    dispatch!(transposed, product);
+}
+
+/// Whether a slice of `len` elements holds `[rows, columns]` with leading dimension `ld`.
+fn check(name: &str, len: usize, rows: usize, columns: usize, ld: usize) {
+    assert!(rows < 2 || columns <= ld, "gemm: {name} has rows of {columns} columns but leading dimension {ld}");
+    let needed = if rows == 0 || columns == 0 { 0 } else { (rows - 1) * ld + columns };
+    assert!(
+        len >= needed,
+        "gemm: {name} holds {len} elements, [{rows}, {columns}] with leading dimension {ld} needs {needed}"
+    );
+}
+
+fn check_packed<R: Real>(len: usize, k: usize, n: usize) {
+    let needed = packed_len::<R>(k, n);
+    assert_eq!(len, needed, "gemm: packed b holds {len} elements, [{k}, {n}] needs {needed}");
+}

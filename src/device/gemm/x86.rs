@@ -1,0 +1,150 @@
+//! The vectors of x86-64: AVX2 with FMA (256 bits) and AVX-512 (512 bits), in f32 and f64.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+
+use super::lanes::Lanes;
+use crate::device::simd;
+
+/// Lanes 0..8 of this table, read from `8 - count`, select the first `count` of eight (or four pairs of) lanes for AVX2.
+static FIRST: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// Eight f32 of AVX2.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2F32(__m256);
+
+/// Four f64 of AVX2.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2F64(__m256d);
+
+/// Sixteen f32 of AVX-512.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512F32(__m512);
+
+/// Eight f64 of AVX-512.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512F64(__m512d);
+
+/// Writes `Lanes` once for all four: they differ in names and in how the first few lanes are selected.
+macro_rules! lanes {
+    ($vector:ident, $element:ty, $len:literal, $rows:literal, $enter:path, $zero:ident, $splat:ident, $loadu:ident, $storeu:ident,
+     $add:ident, $fmadd:ident, $mask:expr, $load_first:expr, $store_first:expr) => {
+        // SAFETY: each method passes its caller's promises (instruction set, valid pointers) on to one intrinsic.
+        unsafe impl Lanes for $vector {
+            type Element = $element;
+            const LEN: usize = $len;
+            const ROWS: usize = $rows;
+
+            #[inline(always)]
+            unsafe fn enter(f: impl FnOnce()) {
+                // SAFETY: the caller's processor has the instruction set.
+                unsafe { $enter(f) }
+            }
+            #[inline(always)]
+            unsafe fn zero() -> Self {
+                // SAFETY: as promised by the caller.
+                Self(unsafe { $zero() })
+            }
+            #[inline(always)]
+            unsafe fn splat(x: *const $element) -> Self {
+                // SAFETY: as promised by the caller.
+                Self(unsafe { $splat(*x) })
+            }
+            #[inline(always)]
+            unsafe fn load(x: *const $element) -> Self {
+                // SAFETY: as promised by the caller.
+                Self(unsafe { $loadu(x) })
+            }
+            #[inline(always)]
+            unsafe fn load_first(x: *const $element, count: usize) -> Self {
+                // SAFETY: masked lanes are not read.
+                Self(unsafe { $load_first(x, $mask(count)) })
+            }
+            #[inline(always)]
+            unsafe fn store(self, x: *mut $element) {
+                // SAFETY: as promised by the caller.
+                unsafe { $storeu(x, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn store_first(self, x: *mut $element, count: usize) {
+                // SAFETY: masked lanes are not written.
+                unsafe { $store_first(x, $mask(count), self.0) }
+            }
+            #[inline(always)]
+            unsafe fn add(self, other: Self) -> Self {
+                // SAFETY: as promised by the caller.
+                Self(unsafe { $add(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn add_product(self, a: Self, b: Self) -> Self {
+                // SAFETY: as promised by the caller.
+                Self(unsafe { $fmadd(a.0, b.0, self.0) })
+            }
+        }
+    };
+}
+
+lanes!(
+    Avx2F32,
+    f32,
+    8,
+    6,
+    simd::with_avx2,
+    _mm256_setzero_ps,
+    _mm256_set1_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_add_ps,
+    _mm256_fmadd_ps,
+    |count: usize| _mm256_loadu_si256(FIRST.as_ptr().add(8 - count).cast()),
+    |x, mask| _mm256_maskload_ps(x, mask),
+    |x, mask, v| _mm256_maskstore_ps(x, mask, v)
+);
+lanes!(
+    Avx2F64,
+    f64,
+    4,
+    6,
+    simd::with_avx2,
+    _mm256_setzero_pd,
+    _mm256_set1_pd,
+    _mm256_loadu_pd,
+    _mm256_storeu_pd,
+    _mm256_add_pd,
+    _mm256_fmadd_pd,
+    |count: usize| _mm256_loadu_si256(FIRST.as_ptr().add(8 - 2 * count).cast()),
+    |x, mask| _mm256_maskload_pd(x, mask),
+    |x, mask, v| _mm256_maskstore_pd(x, mask, v)
+);
+lanes!(
+    Avx512F32,
+    f32,
+    16,
+    14,
+    simd::with_avx512,
+    _mm512_setzero_ps,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_add_ps,
+    _mm512_fmadd_ps,
+    |count: usize| ((1_u32 << count) - 1) as __mmask16,
+    |x, mask| _mm512_maskz_loadu_ps(mask, x),
+    |x, mask, v| _mm512_mask_storeu_ps(x, mask, v)
+);
+lanes!(
+    Avx512F64,
+    f64,
+    8,
+    14,
+    simd::with_avx512,
+    _mm512_setzero_pd,
+    _mm512_set1_pd,
+    _mm512_loadu_pd,
+    _mm512_storeu_pd,
+    _mm512_add_pd,
+    _mm512_fmadd_pd,
+    |count: usize| ((1_u32 << count) - 1) as __mmask8,
+    |x, mask| _mm512_maskz_loadu_pd(mask, x),
+    |x, mask, v| _mm512_mask_storeu_pd(x, mask, v)
+);

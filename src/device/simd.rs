@@ -1,0 +1,109 @@
+//! The choice of vector instructions at run time.
+//!
+//! The program is compiled for the oldest processor of its architecture, yet its loops should use what the processor at hand
+//! has. [`vectorize`] runs a closure inside a function that is compiled for the instruction set that was found: the closure is
+//! inlined there, and the compiler turns its plain loops into vector code of that width. Rust never contracts `a * b + c` into
+//! a fused operation on its own, so an elementwise loop gives the same bits at every level.
+#![allow(unsafe_code)]
+
+use std::sync::OnceLock;
+
+/// A set of vector instructions, in ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Whatever every processor of the architecture has (x86-64: SSE2, aarch64: NEON).
+    Portable,
+    /// AVX2 and FMA: 256 bits.
+    Avx2,
+    /// AVX-512 F, BW, CD, DQ, VL: 512 bits.
+    Avx512,
+}
+
+impl Level {
+    /// The highest level that this processor can run.
+    pub fn detect() -> Level {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("lzcnt");
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512cd")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            match (avx2, avx512) {
+                (true, true) => Level::Avx512,
+                (true, false) => Level::Avx2,
+                (false, _) => Level::Portable,
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        Level::Portable
+    }
+
+    /// The level of a name as `DREAMER_SIMD` spells it.
+    pub fn named(name: &str) -> Option<Level> {
+        match name {
+            "portable" => Some(Level::Portable),
+            "avx2" => Some(Level::Avx2),
+            "avx512" => Some(Level::Avx512),
+            _ => None,
+        }
+    }
+}
+
+/// The level in use: the highest one of this processor, or a lower one if the environment variable `DREAMER_SIMD` names it
+/// (`portable`, `avx2`, `avx512`). Decided at the first call and constant from then on, since packed matrices depend on it.
+///
+/// # Panics
+/// If `DREAMER_SIMD` holds any other word.
+#[inline]
+pub fn level() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    *LEVEL.get_or_init(|| {
+        let Some(name) = std::env::var_os("DREAMER_SIMD") else { return Level::detect() };
+        let wanted = name.to_str().and_then(Level::named);
+        wanted
+            .unwrap_or_else(|| panic!("DREAMER_SIMD is {name:?}: set it to portable, avx2 or avx512"))
+            .min(Level::detect())
+    })
+}
+
+/// Runs `f` compiled for the instruction set of [`level`]. What `f` calls must be `#[inline(always)]` to be compiled so, too.
+#[inline(always)]
+pub fn vectorize<T>(f: impl FnOnce() -> T) -> T {
+    match level() {
+        Level::Portable => f(),
+        // SAFETY: `level` never exceeds what `detect` found on this processor.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { with_avx2(f) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { with_avx512(f) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("{:?} exists on x86-64 only", level()),
+    }
+}
+
+/// Runs `f` compiled for AVX2 and FMA.
+///
+/// # Safety
+/// The processor must be at [`Level::Avx2`] or above.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt")]
+pub unsafe fn with_avx2<T>(f: impl FnOnce() -> T) -> T {
+    f()
+}
+
+/// Runs `f` compiled for AVX-512.
+///
+/// # Safety
+/// The processor must be at [`Level::Avx512`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt")]
+pub unsafe fn with_avx512<T>(f: impl FnOnce() -> T) -> T {
+    f()
+}
