@@ -21,6 +21,8 @@ pub struct Key {
     pub rule: Rule,
     /// Whether a stored run may go on with another value.
     pub free_on_resume: bool,
+    /// For a choice between words: each word and what it means.
+    pub choices: &'static [(&'static str, &'static str)],
     expects: fn() -> String,
 }
 
@@ -28,6 +30,15 @@ impl Key {
     /// What the key takes, in words: `a whole number, 2 or more`.
     pub fn expects(&self) -> String {
         (self.expects)() + &self.rule.words()
+    }
+
+    /// The key for people to read: what it does, what it takes, and each of its words.
+    pub fn explained(&self) -> String {
+        let mut text = format!("{} Takes {}.", self.doc.trim(), self.expects());
+        for (word, meaning) in self.choices {
+            text += &format!("\n  {word}: {}", meaning.trim());
+        }
+        text
     }
 }
 
@@ -63,6 +74,7 @@ macro_rules! keys {
             doc: concat!($($doc),+),
             rule: $rule,
             free_on_resume: is_free!($resume),
+            choices: <$type as Value>::CHOICES,
             expects: <$type as Value>::expects,
         },)+)+];
 
@@ -102,7 +114,7 @@ keys! {
         /// Environment steps of random play before the first update.
         prefill: u64 = 5000, AtLeast(1.0), fixed;
         /// Environment steps between two evaluations during training; 0 evaluates only at the end.
-        eval_every: u64 = 10_000, AtLeast(0.0), free;
+        eval_every: u64 = 10_000, Any, free;
         /// Episodes of an evaluation during training.
         eval_episodes: usize = 10, AtLeast(1.0), free;
         /// Episodes of the evaluation at the end, on layouts never trained on.
@@ -110,9 +122,9 @@ keys! {
         /// Environment steps between two lines of metrics.
         log_every: u64 = 1000, AtLeast(1.0), free;
         /// Environment steps between two checkpoints; 0 saves only at the end.
-        save_every: u64 = 10_000, AtLeast(0.0), free;
+        save_every: u64 = 10_000, Any, free;
         /// Environment steps between two open-loop videos; 0 makes none.
-        video_every: u64 = 10_000, AtLeast(0.0), free;
+        video_every: u64 = 10_000, Any, free;
         /// Where the network runs.
         device: Device = Device::Auto, Any, free;
         /// Worker threads; 0 means all cores. The result does not depend on it.
@@ -128,7 +140,7 @@ keys! {
         /// Times each action of the agent is repeated.
         action_repeat: usize = 1, Within(1.0, 100.0), fixed;
         /// Environment steps after which an episode is cut; 0 means the task's own limit.
-        time_limit: u32 = 0, AtLeast(0.0), fixed;
+        time_limit: u32 = 0, Any, fixed;
         /// What happens to a reward before it is learned from.
         clip_rewards: ClipRewards = ClipRewards::None, Any, fixed;
     }
@@ -206,7 +218,7 @@ keys! {
         /// Updates in a block.
         train_steps: usize = 100, AtLeast(1.0), fixed;
         /// Updates right after prefill, in place of the first block.
-        pretrain: usize = 100, AtLeast(0.0), fixed;
+        pretrain: usize = 100, Any, fixed;
         /// Learning rate of the world model.
         model_lr: f64 = 6e-4, AtLeast(0.0), fixed;
         /// Learning rate of the value head.
@@ -242,7 +254,7 @@ keys! {
         /// Steps of imagination.
         horizon: usize = 15, Within(2.0, 1000.0), fixed;
         /// Posterior states that imagination starts from, drawn from the batch; 0 means all.
-        imag_starts: usize = 0, AtLeast(0.0), fixed;
+        imag_starts: usize = 0, Any, fixed;
         /// The actor's distribution.
         action_dist: ActionDist = ActionDist::Auto, Any, fixed;
         /// Standard deviation of a tanh_normal actor at the start.

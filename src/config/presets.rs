@@ -38,7 +38,7 @@ pub fn preset(name: &str) -> Result<&'static Preset> {
 
 const GRIDWORLD: Preset = Preset {
     name: "gridworld",
-    about: "small model and the changes that let Dreamer learn MiniGrid on a laptop (the default)",
+    about: "a small model, and what Dreamer needs to learn MiniGrid on a laptop",
     rows: &[
         ("steps", "40000", "DoorKey-5x5 is solved well before"),
         ("envs", "16", "one network call acts for all of them"),
@@ -92,7 +92,7 @@ const GRIDWORLD: Preset = Preset {
 
 const PENDULUM: Preset = Preset {
     name: "pendulum",
-    about: "DreamerV1 scaled down to a 3-number state and one torque (the default for Pendulum-v1)",
+    about: "DreamerV1 scaled down to a state of 3 numbers and one torque",
     rows: &[
         ("task", "Pendulum-v1", "what it is for"),
         ("steps", "30000", "150 episodes"),
@@ -124,7 +124,7 @@ const V1: Preset =
 
 const DEBUG: Preset = Preset {
     name: "debug",
-    about: "a tiny model and 600 steps, to see every part of a run in seconds; learns nothing",
+    about: "a tiny model and 600 steps: every part of a run in seconds, nothing learned",
     rows: &[
         ("steps", "600", "seconds"),
         ("envs", "4", "more than one"),

@@ -169,7 +169,7 @@ impl Resolved {
             }
             let value = self.config.toml_value(key.name).expect("a key of the table has a value");
             if explain {
-                let _ = writeln!(out, "\n# {} Takes {}.", key.doc.trim(), key.expects());
+                let _ = writeln!(out, "\n# {}", key.explained().replace('\n', "\n# "));
             }
             let _ = writeln!(out, "{} = {value}  # {origin}", key.name);
         }

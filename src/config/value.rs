@@ -2,6 +2,9 @@
 
 /// A type that a key can have.
 pub trait Value: Sized + Clone + PartialEq {
+    /// For a choice between words: each word and what it means.
+    const CHOICES: &'static [(&'static str, &'static str)] = &[];
+
     /// What the key takes, as the middle of a sentence: `a whole number`, `one of auto, cpu, cuda`.
     fn expects() -> String;
 
@@ -166,9 +169,6 @@ macro_rules! choice {
         pub enum $name { $($(#[doc = $doc])+ $variant,)+ }
 
         impl $name {
-            /// Every word of this choice with what it means.
-            pub const CHOICES: &[(&str, &str)] = &[$(($word, concat!($($doc),+))),+];
-
             /// The word that stands for this choice in flags and files.
             pub fn word(self) -> &'static str {
                 match self { $($name::$variant => $word),+ }
@@ -176,6 +176,8 @@ macro_rules! choice {
         }
 
         impl $crate::config::value::Value for $name {
+            const CHOICES: &'static [(&'static str, &'static str)] = &[$(($word, concat!($($doc),+))),+];
+
             fn expects() -> String {
                 format!("one of {}", [$($word),+].join(", "))
             }
