@@ -124,6 +124,8 @@ fn a_typo_in_any_key_names_that_key() {
     assert!(refusal(&["deter-size=1"]).contains("\"deter_size\""));
     assert!(!refusal(&["zebra=1"]).contains("did you mean"));
     assert_eq!(nearest("trian", &["train", "eval"]), Some("train"));
+    // Two swaps of neighbours are two edits, not four.
+    assert_eq!(nearest("rtani", &["train", "eval"]), Some("train"));
 }
 
 #[test]

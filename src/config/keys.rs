@@ -56,7 +56,7 @@ macro_rules! keys {
         /// Every setting of a run, flat, by the name that flags and files use.
         ///
         /// `Config::default()` is DreamerV1 as published; a run starts from a preset and what the user says (see
-        /// [`resolve`](super::resolve)). Lengths of time are in environment steps: one action of the agent is
+        /// [`resolve`](super::resolve())). Lengths of time are in environment steps: one action of the agent is
         /// `action_repeat` of them, and `envs` environments advance together.
         #[derive(Debug, Clone, PartialEq)]
         pub struct Config { $($($(#[doc = $doc])+ pub $key: $type,)+)+ }
