@@ -1,1 +1,150 @@
-//! Commands.
+//! The commands: their names, their help, and who answers them.
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::base::Error;
+use crate::run::args::{DreamArgs, EnvsArgs, EvalArgs, ExplainArgs, GradcheckArgs, ParityArgs, TrainArgs};
+use crate::run::{dream, envs, eval, explain, gradcheck, parity, train};
+
+/// The command line of `dreamer-fast`.
+#[derive(Debug, Parser)]
+#[command(name = "dreamer-fast", version, about = ABOUT, after_help = START, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const ABOUT: &str = "\
+Learn behaviour inside a learned model of the world: Dreamer, written without an ML framework.";
+
+const START: &str = "\
+Start here:
+  dreamer-fast train
+
+It learns to fetch a key, open a door and reach the goal of a small gridworld, and prints where to look next. \
+`dreamer-fast COMMAND --help` explains a command.";
+
+/// One command and what it takes.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train an agent, or resume one that was stopped
+    #[command(after_help = TRAIN)]
+    Train(TrainArgs),
+    /// Play a trained agent on fresh layouts: success, return and length, with 95 % intervals
+    #[command(after_help = EVAL)]
+    Eval(EvalArgs),
+    /// Make a video of what a trained agent imagines, beside what really happened
+    #[command(after_help = DREAM)]
+    Dream(DreamArgs),
+    /// Compare one whole training step with golden files of independent implementations
+    #[command(after_help = PARITY)]
+    Parity(ParityArgs),
+    /// Compare every hand-written gradient with central differences, in f64
+    #[command(after_help = GRADCHECK)]
+    Gradcheck(GradcheckArgs),
+    /// List, show and play the built-in environments
+    #[command(after_help = ENVS)]
+    Envs(EnvsArgs),
+    /// Show how the machine works inside: a plan call by call, or one op
+    #[command(after_help = EXPLAIN)]
+    Explain(ExplainArgs),
+}
+
+const TRAIN: &str = "\
+Every setting is a key: --print-config lists them all with what they mean. \
+Later wins: defaults, preset, --config file, the flags above, --set. \
+The logdir's config.toml says where each value came from.
+
+Stopping is safe at any time: the same command goes on from the last checkpoint.
+
+Examples:
+  dreamer-fast train
+  dreamer-fast train --task Pendulum-v1 --seed 1
+  dreamer-fast train --task MiniGrid-FourRooms-v0 --steps 1e5 --set horizon=10 --set disclam=0.9
+  dreamer-fast train --preset v1 --print-config";
+
+const EVAL: &str = "\
+Example:
+  dreamer-fast eval --logdir runs/MiniGrid-DoorKey-5x5-v0-gridworld-seed0 --episodes 100";
+
+const DREAM: &str = "\
+From top to bottom: the truth; five frames reconstructed, then pure imagination under the same actions; the error.
+
+Example:
+  dreamer-fast dream --logdir runs/MiniGrid-DoorKey-5x5-v0-gridworld-seed0 --out dream.gif";
+
+const PARITY: &str = "\
+Prints the worst error of every loss, gradient and updated parameter, relative to the largest entry of its tensor. \
+Exits with 1 when one is above the bound of the precision.
+
+Example:
+  dreamer-fast parity tests/golden/tiny.safetensors --precision f32";
+
+const GRADCHECK: &str = "\
+Exits with 1 when an error is above 1e-7.
+
+Example:
+  dreamer-fast gradcheck --op gru_cell";
+
+const ENVS: &str = "\
+Examples:
+  dreamer-fast envs list
+  dreamer-fast envs show MiniGrid-DoorKey-5x5-v0
+  dreamer-fast envs rollout --task MiniGrid-DoorKey-5x5-v0 --policy expert --steps 50";
+
+const EXPLAIN: &str = "\
+Examples:
+  dreamer-fast explain --plan train_step --preset v1
+  dreamer-fast explain --op gru_cell";
+
+/// Why a command did not end well, told apart because the exit codes differ.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line or a settings file asks for something impossible; nothing was started. Exit code 2, as clap's.
+    Usage(Error),
+    /// Something failed while running. Exit code 1, as that of a check that found a difference.
+    Run(Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Usage(error) | Failure::Run(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Runs a command. Settings are settled here, before the command starts, so that a bad one is a [`Failure::Usage`].
+pub fn run(cli: Cli) -> std::result::Result<ExitCode, Failure> {
+    let done = match &cli.command {
+        Command::Train(args) => {
+            let settings = args.resolve().map_err(Failure::Usage)?;
+            if args.print_config { print(&settings.explained()) } else { train::command(args, &settings) }
+        }
+        Command::Explain(args) => {
+            let settings = args.settings.resolve().map_err(Failure::Usage)?;
+            explain::command(args, &settings)
+        }
+        Command::Eval(args) => eval::command(args),
+        Command::Dream(args) => dream::command(args),
+        Command::Parity(args) => parity::command(args),
+        Command::Gradcheck(args) => gradcheck::command(args),
+        Command::Envs(args) => envs::command(args),
+    };
+    done.map_err(Failure::Run)
+}
+
+/// Writes to standard output; a reader that left early, such as `head`, is no error.
+fn print(text: &str) -> crate::base::Result<ExitCode> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new(format!("cannot write to standard output: {cause}")))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,293 @@
+//! What each command takes from the command line. Their help texts are the manual.
+
+use std::path::{Path, PathBuf};
+
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::base::Result;
+use crate::config::value::Value;
+use crate::config::{Device, PRESETS, Request, Resolved, check_resume, resolve};
+
+/// The resolved settings of a run, in its logdir.
+pub const CONFIG_FILE: &str = "config.toml";
+
+/// The flags that choose settings, shared by the commands that build a model.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SettingsArgs {
+    /// Environment to learn; `dreamer-fast envs list` shows all [default: the preset's]
+    #[arg(long, value_name = "ID")]
+    pub task: Option<String>,
+
+    /// Named starting point for all settings [default: pendulum for Pendulum-v1, gridworld otherwise]
+    #[arg(long, value_name = "NAME", value_parser = preset_names())]
+    pub preset: Option<String>,
+
+    /// TOML file of `key = value` lines, over the preset; a run's own config.toml is one
+    #[arg(long, value_name = "FILE", display_order = 90)]
+    pub config: Option<PathBuf>,
+
+    /// Change one setting, over everything else; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", display_order = 91)]
+    pub set: Vec<String>,
+}
+
+impl SettingsArgs {
+    fn request(&self) -> Request {
+        let mut flags = Vec::new();
+        flags.extend(self.task.clone().map(|task| ("task", task)));
+        Request { preset: self.preset.clone(), file: self.config.clone(), flags, set: self.set.clone() }
+    }
+
+    /// The configuration that these flags ask for, checked.
+    pub fn resolve(&self) -> Result<Resolved> {
+        resolve(&self.request())
+    }
+}
+
+/// `dreamer-fast train`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub settings: SettingsArgs,
+
+    /// Folder for everything the run writes; a run that is there already is resumed [default: runs/TASK-PRESET-seedN]
+    #[arg(long, value_name = "DIR")]
+    pub logdir: Option<PathBuf>,
+
+    /// Environment steps to train for, such as 40000 or 1e5 [default: the preset's]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub steps: Option<String>,
+
+    /// Seed of every random number: same seed, same device, same result to the last bit [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub seed: Option<String>,
+
+    /// Where the network runs [default: auto]
+    #[arg(long, value_name = "DEVICE", value_parser = device_names())]
+    pub device: Option<String>,
+
+    /// Worker threads; the result does not depend on it [default: all cores]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub threads: Option<String>,
+
+    /// Print every setting with its meaning, value and origin, and exit
+    #[arg(long, display_order = 92)]
+    pub print_config: bool,
+}
+
+impl TrainArgs {
+    /// The configuration that the command asks for, checked by itself and against the run in its logdir, if there is one.
+    pub fn resolve(&self) -> Result<Resolved> {
+        let mut request = self.settings.request();
+        for (key, text) in
+            [("steps", &self.steps), ("seed", &self.seed), ("device", &self.device), ("threads", &self.threads)]
+        {
+            request.flags.extend(text.clone().map(|text| (key, text)));
+        }
+        let asked = resolve(&request)?;
+        let logdir = self.logdir(&asked);
+        let path = logdir.join(CONFIG_FILE);
+        if path.exists() {
+            let stored = Resolved::load(&path)?;
+            check_resume(&stored.config, &asked.config)
+                .map_err(|error| error.context(format_args!("{} holds a run already", logdir.display())))?;
+        }
+        Ok(asked)
+    }
+
+    /// `--logdir`, or a name that the same command gives again, so that it resumes: `runs/TASK-PRESET-seedN`.
+    pub fn logdir(&self, settings: &Resolved) -> PathBuf {
+        self.logdir.clone().unwrap_or_else(|| {
+            let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+            let task: String = settings.config.task.chars().map(plain).collect();
+            Path::new("runs").join(format!("{task}-{}-seed{}", settings.preset, settings.config.seed))
+        })
+    }
+}
+
+/// `dreamer-fast eval`.
+#[derive(Debug, Clone, Args)]
+pub struct EvalArgs {
+    /// Folder of the run
+    #[arg(long, value_name = "DIR")]
+    pub logdir: PathBuf,
+
+    /// Episodes to play
+    #[arg(long, value_name = "N", default_value = "500", value_parser = count)]
+    pub episodes: usize,
+
+    /// Which fresh layouts: another seed, other layouts; none was ever trained on
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `dreamer-fast dream`.
+#[derive(Debug, Clone, Args)]
+pub struct DreamArgs {
+    /// Folder of the run
+    #[arg(long, value_name = "DIR")]
+    pub logdir: PathBuf,
+
+    /// Where to write the animated picture
+    #[arg(long, value_name = "FILE.gif")]
+    pub out: PathBuf,
+}
+
+/// `dreamer-fast parity`.
+#[derive(Debug, Clone, Args)]
+pub struct ParityArgs {
+    /// Golden files: one whole training step each, parameters, batch and noise included
+    #[arg(required = true, value_name = "FILE.safetensors")]
+    pub files: Vec<PathBuf>,
+
+    /// Arithmetic to compute in
+    #[arg(long, value_enum, default_value_t = Precision::F64)]
+    pub precision: Precision,
+}
+
+/// The arithmetic of a parity run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// losses, gradients and updated weights within 1e-10
+    F64,
+    /// losses within 1e-5, gradients within 1e-3; updated weights are printed, not judged
+    F32,
+}
+
+/// `dreamer-fast gradcheck`.
+#[derive(Debug, Clone, Args)]
+pub struct GradcheckArgs {
+    /// Only this op, such as gru_cell [default: every op and every whole loss]
+    #[arg(long, value_name = "NAME")]
+    pub op: Option<String>,
+}
+
+/// `dreamer-fast envs`.
+#[derive(Debug, Clone, Args)]
+pub struct EnvsArgs {
+    #[command(subcommand)]
+    #[allow(missing_docs)]
+    pub command: EnvsCommand,
+}
+
+/// What `dreamer-fast envs` does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum EnvsCommand {
+    /// List every environment: id, size, actions, step limit
+    #[command(after_help = "Example:\n  dreamer-fast envs list")]
+    List,
+    /// Show one environment: what it asks for, its observations and actions, some layouts
+    #[command(after_help = "Example:\n  dreamer-fast envs show MiniGrid-DoorKey-5x5-v0")]
+    Show {
+        /// Environment, as `envs list` names it
+        id: String,
+    },
+    /// Play an environment and print each step as one line of JSON
+    #[command(after_help = ROLLOUT_HELP)]
+    Rollout(RolloutArgs),
+}
+
+const ROLLOUT_HELP: &str = "\
+A line has the keys action, reward, terminated, truncated, direction and observation (flattened, row by row), \
+and tile_size when the observation is rgb. A reset is a line whose action is null. Replaying the actions in the Python \
+package with the same seed gives the same lines.
+
+Example:
+  dreamer-fast envs rollout --task MiniGrid-FourRooms-v0 --seed 7 --policy expert --steps 100";
+
+/// `dreamer-fast envs rollout`.
+#[derive(Debug, Clone, Args)]
+pub struct RolloutArgs {
+    /// Environment, as `envs list` names it
+    #[arg(long, value_name = "ID")]
+    pub task: String,
+
+    /// Seed of the first reset; later episodes go on from the same generator
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+
+    /// Who plays
+    #[arg(long, value_enum, default_value_t = RolloutPolicy::Random)]
+    pub policy: RolloutPolicy,
+
+    /// Seed of the random policy's choices
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub policy_seed: u64,
+
+    /// Steps to play, resets not counted
+    #[arg(long, value_name = "N", default_value = "100", value_parser = count)]
+    pub steps: usize,
+
+    /// What each line observes
+    #[arg(long, value_enum, default_value_t = RolloutObs::Symbolic)]
+    pub obs: RolloutObs,
+
+    /// Side of a tile in pixels, for --obs rgb
+    #[arg(long, value_name = "PIXELS", default_value = "8", value_parser = count)]
+    pub tile_size: usize,
+
+    /// How lines are written
+    #[arg(long, value_enum, default_value_t = RolloutFormat::Jsonl)]
+    pub format: RolloutFormat,
+}
+
+/// Who plays a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RolloutPolicy {
+    /// every action equally likely
+    Random,
+    /// the shortest way, found by breadth-first search
+    Expert,
+}
+
+/// What a rollout observes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RolloutObs {
+    /// object, colour and state of the 7x7 cells in view
+    Symbolic,
+    /// the same view as a picture
+    Rgb,
+}
+
+/// How a rollout is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RolloutFormat {
+    /// one JSON object per line
+    Jsonl,
+}
+
+/// `dreamer-fast explain`.
+#[derive(Debug, Clone, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub struct ExplainArgs {
+    /// Every call of a plan in order: name, shapes, offsets, flops
+    #[arg(long, value_name = "PLAN", group = "what", num_args = 0..=1, default_missing_value = "train_step")]
+    pub plan: Option<String>,
+
+    /// One op: its equations, its code, and its gradient check, run now
+    #[arg(long, value_name = "NAME", group = "what")]
+    pub op: Option<String>,
+
+    #[command(flatten, next_help_heading = "Settings of the plan")]
+    #[allow(missing_docs)]
+    pub settings: SettingsArgs,
+}
+
+/// A whole number above 0, in the notations that settings have too (`1e5`, `100_000`).
+fn count(text: &str) -> std::result::Result<usize, String> {
+    usize::parse(text).filter(|&n| n > 0).ok_or_else(|| "it takes a whole number above 0".to_string())
+}
+
+fn preset_names() -> PossibleValuesParser {
+    PRESETS.iter().map(|preset| PossibleValue::new(preset.name).help(preset.about)).collect::<Vec<_>>().into()
+}
+
+fn device_names() -> PossibleValuesParser {
+    Device::CHOICES.iter().map(|(word, doc)| PossibleValue::new(*word).help(doc.trim())).collect::<Vec<_>>().into()
+}

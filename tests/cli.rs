@@ -1,0 +1,191 @@
+//! Does the program answer a stranger well: help with an example, errors that name the key, exit codes that mean one thing?
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use clap::{CommandFactory, Parser};
+use dreamer_fast::cli::{self, Cli};
+
+const COMMANDS: &[&[&str]] = &[
+    &["train"],
+    &["eval"],
+    &["dream"],
+    &["parity"],
+    &["gradcheck"],
+    &["envs"],
+    &["envs", "list"],
+    &["envs", "show"],
+    &["envs", "rollout"],
+    &["explain"],
+];
+
+fn run(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dreamer-fast")).args(words).output().unwrap()
+}
+
+fn help(words: &[&str]) -> String {
+    let out = run(&[words, &["--help"]].concat());
+    assert_eq!(out.status.code(), Some(0), "{words:?} --help");
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// Runs a command that must end with this code, and gives what it wrote to standard error.
+fn refused(code: i32, words: &[&str]) -> String {
+    let out = run(words);
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(code), "{words:?}: {text}");
+    assert!(text.starts_with("error: ") && !text.contains("panicked"), "{words:?}: {text}");
+    text
+}
+
+/// A folder that goes away with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("dreamer-fast-cli-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn the_first_thing_to_type_is_in_the_help() {
+    let text = help(&[]);
+    assert!(text.contains("Start here:\n  dreamer-fast train\n"), "{text}");
+    for words in COMMANDS {
+        assert!(text.contains(&format!("\n  {}", words[0])), "{} is not listed", words[0]);
+    }
+}
+
+#[test]
+fn every_help_ends_with_examples_that_are_accepted() {
+    for words in COMMANDS.iter().chain([&&[][..]]) {
+        let text = help(words);
+        let examples: Vec<&str> =
+            text.lines().skip_while(|line| !line.starts_with("Example") && *line != "Start here:").collect();
+        let examples: Vec<&&str> = examples.iter().filter(|line| line.starts_with("  dreamer-fast ")).collect();
+        assert!(!examples.is_empty(), "{words:?}: no example in\n{text}");
+        for line in examples {
+            let parsed = Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"));
+            match parsed.command {
+                cli::Command::Train(args) => drop(args.settings.resolve().unwrap()),
+                cli::Command::Explain(args) => drop(args.settings.resolve().unwrap()),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn every_flag_says_what_it_does() {
+    fn visit(command: &clap::Command) {
+        for arg in command.get_arguments() {
+            assert!(arg.get_help().is_some(), "{} of {} has no help", arg.get_id(), command.get_name());
+        }
+        command.get_subcommands().for_each(visit);
+    }
+    visit(&Cli::command());
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2_and_names_the_nearest() {
+    assert!(refused(2, &["trian"]).contains("'train'"));
+    assert!(refused(2, &["train", "--step", "5"]).contains("'--steps'"));
+    assert!(refused(2, &["train", "--preset", "gridwolrd"]).contains("'gridworld'"));
+    assert!(refused(2, &["train", "--device", "gpu"]).contains("cuda"));
+    assert!(refused(2, &["eval"]).contains("--logdir"));
+    assert!(refused(2, &["eval", "--logdir", "x", "--episodes", "0"]).contains("above 0"));
+    assert!(refused(2, &["explain"]).contains("--plan"));
+    assert!(refused(2, &["explain", "--plan", "train_step", "--op", "linear"]).contains("cannot be used"));
+    assert!(refused(2, &["parity"]).contains("safetensors"));
+    assert!(refused(2, &["envs", "rollout"]).contains("--task"));
+}
+
+#[test]
+fn a_wrong_setting_exits_with_2_before_anything_is_written() {
+    let folder = Folder::new("wrong");
+    let logdir = folder.0.join("run");
+    let logdir = logdir.to_str().unwrap();
+    for (words, expected) in [
+        (&["--set", "horizn=5"][..], "there is no key \"horizn\"; did you mean \"horizon\"?"),
+        (&["--set", "horizon"], "write it as key=value"),
+        (&["--set", "horizon=five"], "--set horizon=five: horizon takes a whole number from 2 to 1000, not \"five\""),
+        (&["--set", "batch_length=1"], "2 or more"),
+        (&["--steps", "many"], "--steps many: steps takes a whole number"),
+        (&["--steps", "-5"], "--steps -5: steps takes a whole number"),
+        (&["--seed", "1.5"], "--seed 1.5: seed takes a whole number"),
+        (&["--set", "train_every=1"], "train_every = 1"),
+        (&["--config", "nowhere.toml"], "nowhere.toml"),
+    ] {
+        let text = refused(2, &[&["train", "--logdir", logdir], words].concat());
+        assert!(text.contains(expected), "{words:?}: {text}");
+    }
+    assert!(!folder.0.join("run").exists());
+}
+
+#[test]
+fn a_failure_of_the_world_exits_with_1() {
+    refused(1, &["eval", "--logdir", "/nowhere/at/all"]);
+    refused(1, &["parity", "/nowhere/at/all.safetensors"]);
+    refused(1, &["gradcheck", "--op", "no_such_op"]);
+}
+
+#[test]
+fn print_config_lists_every_key_with_meaning_value_and_origin() {
+    let folder = Folder::new("print");
+    let logdir = folder.0.to_str().unwrap();
+    let out = run(&["train", "--logdir", logdir, "--steps", "1e5", "--set", "horizon=9", "--print-config"]);
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(out.status.code(), Some(0));
+    for line in ["steps = 100000  # --steps", "horizon = 9  # --set", "deter_size = 128  # preset gridworld"] {
+        assert!(text.lines().any(|l| l == line), "no line {line:?}");
+    }
+    for key in dreamer_fast::config::KEYS {
+        assert!(text.contains(&format!("\n{} = ", key.name)), "{}", key.name);
+    }
+}
+
+#[test]
+fn a_logdir_refuses_another_run_and_allows_a_longer_one() {
+    let folder = Folder::new("resume");
+    let logdir = folder.0.to_str().unwrap();
+    let stored = run(&["train", "--print-config", "--logdir", logdir]).stdout;
+    std::fs::write(folder.0.join("config.toml"), stored).unwrap();
+
+    let text = refused(2, &["train", "--logdir", logdir, "--seed", "1", "--set", "deter_size=64"]);
+    for expected in [logdir, "seed: stored 0, asked for 1", "deter_size: stored 128, asked for 64", "another --logdir"]
+    {
+        assert!(text.contains(expected), "{text}");
+    }
+    let longer = run(&["train", "--logdir", logdir, "--steps", "1e6", "--threads", "1", "--print-config"]);
+    assert_eq!(longer.status.code(), Some(0));
+}
+
+#[test]
+fn the_same_command_names_the_same_logdir() {
+    let logdir = |line: &str| match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
+        cli::Command::Train(args) => args.logdir(&args.settings.resolve().unwrap()),
+        _ => panic!("{line} is not train"),
+    };
+    let default = PathBuf::from("runs/MiniGrid-DoorKey-5x5-v0-gridworld-seed0");
+    assert_eq!(logdir("dreamer-fast train"), default);
+    assert_eq!(logdir("dreamer-fast train --steps 1e6"), default);
+    assert_eq!(
+        logdir("dreamer-fast train --set seed=3 --preset v1"),
+        PathBuf::from("runs/MiniGrid-DoorKey-5x5-v0-v1-seed3")
+    );
+    assert_eq!(logdir("dreamer-fast train --task a/../b"), PathBuf::from("runs/a_.._b-gridworld-seed0"));
+    assert_eq!(logdir("dreamer-fast train --logdir here"), PathBuf::from("here"));
+}
