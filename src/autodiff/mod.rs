@@ -2,6 +2,7 @@
 
 #[allow(unsafe_code)]
 mod exec;
+pub mod gradcheck;
 pub mod graph;
 pub mod op;
 pub mod params;

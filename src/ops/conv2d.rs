@@ -120,7 +120,7 @@ impl<R: Real> Op<R> for Conv2d {
                 for (x, patches) in x.chunks_exact(w.image()).zip(patches.chunks_exact_mut(w.count() * w.patch())) {
                     w.gather(x, patches);
                 }
-                gemm::gemm_tn(w.patch(), out, m, patches, w.patch(), da, out, dw, out); // (V5)
+                gemm::gemm_tn(0..w.patch(), out, m, patches, w.patch(), da, out, dw, out); // (V5)
             }
         }
         if let Some(db) = io.dw[2] {

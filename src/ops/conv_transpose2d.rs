@@ -139,7 +139,7 @@ impl<R: Real> Op<R> for ConvTranspose2d {
                 let m = x.len() / input;
                 let patches = &mut io.scratch[..m * w.patch()];
                 self.gather(da, patches);
-                gemm::gemm_tn(input, w.patch(), m, x, input, patches, w.patch(), dw, w.patch()); // (D6)
+                gemm::gemm_tn(0..input, w.patch(), m, x, input, patches, w.patch(), dw, w.patch()); // (D6)
             }
         }
         if let Some(db) = io.dw[2] {

@@ -171,7 +171,7 @@ impl<R: Real> Op<R> for Linear {
                 if let Some(dw) = io.dw[self.ins.len() + i] {
                     let (from, to) = (part * tile, k.min((part + 1) * tile));
                     let dw = dw.part(from * n..to * n);
-                    gemm::gemm_tn(to - from, n, m, &io.x[i][from..], k, da, n, dw, n);
+                    gemm::gemm_tn(from..to, n, m, io.x[i], k, da, n, dw, n);
                 }
                 return;
             }

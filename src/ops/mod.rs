@@ -19,6 +19,7 @@ pub mod noise;
 pub mod normal_nll;
 mod patches;
 pub mod pointwise;
+pub mod registry;
 pub mod sample_onehot;
 pub mod sample_tanh_normal;
 pub mod twohot;

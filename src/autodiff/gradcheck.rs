@@ -1,0 +1,95 @@
+//! Gradient checks: is `backward` the derivative of `forward`?
+//!
+//! A case builds a scalar from parameters; every parameter element (or a fixed sample of them, where there are many) is moved by
+//! `h` both ways in f64, and the slope is compared with the gradient. The error of an element is its distance from the slope over
+//! the largest gradient of its tensor (or 1, if that is larger), so that it is not ruled by elements whose gradient is nearly zero.
+
+use std::sync::Arc;
+
+use super::{Clock, Graph, Layout, Params, Plan, Sweep, Var};
+use crate::base::{Philox, philox::stream};
+use crate::device::Pool;
+
+/// Builds the scalar to differentiate: a function of the graph that may ask it for the parameters by name.
+pub type Build = Box<dyn Fn(&mut Graph<f64>) -> Var + Sync + Send>;
+
+/// One gradient check.
+pub struct Case {
+    /// What is checked: name of the op, and which variant.
+    pub name: String,
+    /// Name and shape of everything that is differentiated.
+    pub params: Vec<(String, Vec<usize>)>,
+    /// Name, shape and values of what is not: noise, targets.
+    pub inputs: Vec<(String, Vec<usize>, Vec<f64>)>,
+    /// Values of a parameter from standard normal draws: which must stay away from kinks, be positive, and so on.
+    pub shape_value: fn(&str, f64) -> f64,
+    /// Builds the scalar.
+    pub build: Build,
+}
+
+/// Result of one check.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Name of the case.
+    pub name: String,
+    /// Elements that were moved.
+    pub checked: usize,
+    /// Worst scaled error, and the element that has it.
+    pub worst: f64,
+    /// `parameter[element]`.
+    pub at: String,
+}
+
+/// Step of the central differences: at 1e-5 the truncation error and the rounding error of f64 are about equal.
+pub const STEP: f64 = 1e-5;
+
+/// Elements that are moved of one parameter at most.
+const SAMPLE: usize = 60;
+
+/// Runs a case.
+pub fn check(case: &Case, pool: &Arc<Pool>) -> Outcome {
+    let mut layout = Layout::new();
+    layout.group("checked", case.params.clone());
+    let layout = Arc::new(layout);
+    let mut params = Params::<f64>::new(layout.clone());
+    let mut rng = Philox::new(11, stream::TEST, 0);
+    for (name, _) in &case.params {
+        params.value_mut(name).iter_mut().for_each(|x| *x = (case.shape_value)(name, rng.normal()));
+    }
+    let mut graph = Graph::new(layout.clone());
+    let loss = (case.build)(&mut graph);
+    graph.keep(loss);
+    let mut plan = Plan::new(graph, &[Sweep::new(loss, "checked")], pool.clone());
+    for (name, shape, values) in &case.inputs {
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "{}: input {name}", case.name);
+        let var = plan.input(name).unwrap_or_else(|| panic!("{}: no input named {name}", case.name));
+        plan.input_mut(var).copy_from_slice(values);
+    }
+    let clock = Clock { seed: 5, step: 1 };
+    plan.run(&mut params, clock);
+    let gradient = params.grad.all().to_vec();
+
+    let mut outcome = Outcome { name: case.name.clone(), checked: 0, worst: 0.0, at: String::new() };
+    for entry in layout.entries() {
+        let scale = gradient[entry.range()].iter().fold(1.0_f64, |a, g| a.max(g.abs()));
+        let stride = entry.len().div_ceil(SAMPLE);
+        for i in (0..entry.len()).step_by(stride) {
+            let here = params.value(&entry.name)[i];
+            let mut at = |x: f64| {
+                params.value_mut(&entry.name)[i] = x;
+                plan.run(&mut params, clock);
+                plan.scalar(loss)
+            };
+            let slope = (at(here + STEP) - at(here - STEP)) / (2.0 * STEP);
+            at(here);
+            let error = (gradient[entry.offset + i] - slope).abs() / scale;
+            outcome.checked += 1;
+            // Not `>`, which a NaN would slip through.
+            if !(error <= outcome.worst) {
+                outcome.worst = error;
+                outcome.at = format!("{}[{i}]", entry.name);
+            }
+        }
+    }
+    outcome
+}
