@@ -41,7 +41,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the log of `logdir`, a directory that exists, as it stood at `state`. A fresh run passes the default state, which
+    /// Opens the log of `logdir` as it stood at `state`. A fresh run passes the default state, which
     /// empties what an earlier run left there.
     pub fn open(logdir: &Path, state: &JournalState) -> Result<Self> {
         Ok(Journal {
@@ -94,8 +94,8 @@ impl Journal {
     /// Makes the log survive a power cut and returns what a checkpoint needs to go on from here.
     pub fn checkpoint(&mut self) -> Result<JournalState> {
         Ok(JournalState {
-            metrics_bytes: self.metrics.sync()?,
-            events_bytes: self.events.sync()?,
+            metrics_bytes: self.metrics.durable_length()?,
+            events_bytes: self.events.durable_length()?,
             means: self.means.clone(),
         })
     }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
 use crate::base::Result;
-use crate::report::append::AppendFile;
+use crate::base::files::Log;
 
 /// The names whose values depend on the clock: the only ones that may differ between two runs with the same seed.
 pub const TIME_DEPENDENT: &[&str] = &["fps"];
@@ -31,13 +31,13 @@ pub const TIME_DEPENDENT: &[&str] = &["fps"];
 /// The writer of `metrics.jsonl`.
 #[derive(Debug)]
 pub struct MetricsFile {
-    file: AppendFile,
+    log: Log,
 }
 
 impl MetricsFile {
-    /// Opens the file, cutting off what lies behind `len` bytes: 0 for a fresh run, else the length in the checkpoint.
-    pub fn open_at(path: &Path, len: u64) -> Result<Self> {
-        Ok(MetricsFile { file: AppendFile::open_at(path, len)? })
+    /// Opens the file, cutting off what lies behind `length` bytes: 0 for a fresh run, else the length in the checkpoint.
+    pub fn open_at(path: &Path, length: u64) -> Result<Self> {
+        Ok(MetricsFile { log: Log::open(path, Some(length))? })
     }
 
     /// Writes one line: `step`, then the scalars in the order given. Nothing is written when there are none.
@@ -45,12 +45,12 @@ impl MetricsFile {
         if scalars.is_empty() {
             return Ok(());
         }
-        self.file.append(line(step, scalars).as_bytes())
+        self.log.append(line(step, scalars).as_bytes())
     }
 
-    /// The length for a checkpoint; see [`AppendFile::sync`].
-    pub fn sync(&mut self) -> Result<u64> {
-        self.file.sync()
+    /// The length for a checkpoint, all of it durable.
+    pub fn durable_length(&mut self) -> Result<u64> {
+        self.log.durable_length()
     }
 }
 

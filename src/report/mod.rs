@@ -5,7 +5,6 @@
 //! | [`journal`] | the log of one run: `metrics.jsonl` and the TensorBoard file together, and what a checkpoint keeps of them |
 //! | [`metrics`] | `metrics.jsonl`, and means over the values seen since the last line |
 //! | [`tensorboard`] | event files: scalars, animated pictures, text |
-//! | [`append`] | a file that only grows and can be taken back to a known length |
 //! | [`canvas`] | RGB canvases: rows, columns, captions, whole-number scaling |
 //! | [`font`] | the letters of captions |
 //! | [`picture`] | PNG and animated GIF bytes |
@@ -15,7 +14,6 @@
 //! | [`progress`] | the progress line of `train` |
 //! | [`table`] | aligned plain-text tables |
 
-pub mod append;
 pub mod canvas;
 pub mod font;
 pub mod interval;

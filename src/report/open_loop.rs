@@ -69,9 +69,13 @@ impl OpenLoop<'_> {
         ];
         let rows = Canvas::column(&rows, gap, BACKGROUND);
 
-        let headline = format!("step {t:>3}: the model {phase}");
-        let mut head = Canvas::new(canvas::text_width(&headline, letters), font::HEIGHT * letters, BACKGROUND);
-        head.text(0, 0, letters, color, &headline);
+        // As wide as the longest headline, so that all frames have one size.
+        let headline = |t: usize, phase: &str| {
+            format!("step {t:>digits$}: the model {phase}", digits = self.steps.to_string().len())
+        };
+        let width = canvas::text_width(&headline(0, "dreams"), letters);
+        let mut head = Canvas::new(width, font::HEIGHT * letters, BACKGROUND);
+        head.text(0, 0, letters, color, &headline(t, phase));
         Canvas::column(&[head, rows], 2 * gap, BACKGROUND).framed(2 * gap, BACKGROUND)
     }
 
@@ -108,6 +112,7 @@ mod tests {
         };
         let frames = video.frames();
         assert_eq!(frames.len(), 2);
+        assert_eq!((frames[0].width(), frames[0].height()), (frames[1].width(), frames[1].height()));
         // Margin 4, headline 7, gap 4: row 15 begins the pictures. Caption 29, gap 4: column 37. A picture is 8 + 2 * 1 wide.
         let picture = |t: usize, row: usize, b: usize| frames[t].at(37 + 5 + b * 12, 15 + 5 + row * 12);
         for (t, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, files};
 use crate::report::canvas::Canvas;
 use crate::report::palette::Palette;
 
@@ -70,16 +70,12 @@ pub fn gif(frames: &[Canvas], frames_per_second: f64) -> Result<Vec<u8>> {
 
 /// Writes a PNG file.
 pub fn write_png(path: &Path, canvas: &Canvas) -> Result<()> {
-    write(path, &png(canvas)?)
+    files::write_atomic(path, &png(canvas)?)
 }
 
 /// Writes an animated GIF file; see [`gif`].
 pub fn write_gif(path: &Path, frames: &[Canvas], frames_per_second: f64) -> Result<()> {
-    write(path, &gif(frames, frames_per_second)?)
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    std::fs::write(path, bytes).map_err(|e| Error::file("write", path, e))
+    files::write_atomic(path, &gif(frames, frames_per_second)?)
 }
 
 #[cfg(test)]

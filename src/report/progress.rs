@@ -149,7 +149,8 @@ impl Progress {
 }
 
 fn values(status: &Status) -> String {
-    let percent = |x: f64| format!("{:.0} %", 100.0 * x);
+    // Rounded down, so that 100 % means every one.
+    let percent = |x: f64| format!("{:.0} %", (100.0 * x + 1e-9).floor());
     let mut parts = Vec::new();
     parts.extend(train_and_test("success", status.train_success, status.test_success, percent));
     parts.extend(train_and_test("return", status.train_return, status.test_return, short));
@@ -169,6 +170,8 @@ fn train_and_test(name: &str, train: Option<f64>, test: Option<f64>, show: impl 
 
 /// Three significant digits for the sizes that losses have; the width does not jump about.
 fn short(x: f64) -> String {
+    // Minus zero becomes zero.
+    let x = x + 0.0;
     match x.abs() {
         a if a >= 100_000.0 => format!("{x:.2e}"),
         a if a >= 100.0 => format!("{x:.0}"),
@@ -252,7 +255,7 @@ mod tests {
         );
         let times = [0.4, 59.0, 59.6, 750.0, 7500.0].map(|s| duration(Duration::from_secs_f64(s)));
         assert_eq!(times, ["0 s", "59 s", "1 min 00 s", "12 min 30 s", "2 h 05 min"]);
-        let numbers = [0.0, 0.0012, 0.123, -1.234, 12.34, 11503.2, 1.5e7, f64::NAN].map(short);
+        let numbers = [-0.0, 0.0012, 0.123, -1.234, 12.34, 11503.2, 1.5e7, f64::NAN].map(short);
         assert_eq!(numbers, ["0.00", "1.2e-3", "0.12", "-1.23", "12.3", "11503", "1.50e7", "NaN"]);
     }
 
@@ -303,8 +306,8 @@ mod tests {
         let losses = [("model", 12.345), ("actor", -0.5)];
         let status = |step| Status {
             step,
-            train_success: Some(0.824),
-            test_success: Some(0.9),
+            train_success: Some(0.829),
+            test_success: Some(1.0),
             test_return: Some(0.71),
             losses: &losses,
             ..Default::default()
@@ -315,7 +318,7 @@ mod tests {
         progress.println("saved");
         progress.finish();
         let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
-        let rest = "success 82 % (test 90 %)  test return 0.71  model 12.3  actor -0.50";
+        let rest = "success 82 % (test 100 %)  test return 0.71  model 12.3  actor -0.50";
         let want = format!("  0 %  0 / 50,000 steps  {rest}\nsaved\n 25 %  12,500 / 50,000 steps  {rest}\n");
         assert_eq!(text, want);
     }

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::base::Result;
-use crate::report::append::AppendFile;
+use crate::base::files::Log;
 
 /// When a value was measured: the step, and the wall clock in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,25 +38,25 @@ impl Stamp {
 /// The writer of one event file. Its name must contain `tfevents`, or TensorBoard passes it by.
 #[derive(Debug)]
 pub struct EventFile {
-    file: AppendFile,
+    log: Log,
 }
 
 impl EventFile {
-    /// Opens the file, cutting off what lies behind `len` bytes: 0 for a fresh run, else the length in the checkpoint.
-    pub fn open_at(path: &Path, len: u64) -> Result<Self> {
+    /// Opens the file, cutting off what lies behind `length` bytes: 0 for a fresh run, else the length in the checkpoint.
+    pub fn open_at(path: &Path, length: u64) -> Result<Self> {
         assert!(path.to_string_lossy().contains(".tfevents."), "{} is no name of an event file", path.display());
-        let mut file = AppendFile::open_at(path, len)?;
-        if file.is_empty() {
+        let mut log = Log::open(path, Some(length))?;
+        if log.durable_length()? == 0 {
             let mut event = Message::default();
             event.double(1, Stamp::now(0).wall_time).bytes(3, b"brain.Event:2");
-            file.append(&record(&event.bytes))?;
+            log.append(&record(&event.bytes))?;
         }
-        Ok(EventFile { file })
+        Ok(EventFile { log })
     }
 
     /// One point of the curve `tag`.
     pub fn scalar(&mut self, at: Stamp, tag: &str, value: f64) -> Result<()> {
-        self.file.append(&scalar_record(at, tag, value))
+        self.log.append(&scalar_record(at, tag, value))
     }
 
     /// A picture under `tag`. `encoded` is the whole of a PNG or GIF file; TensorBoard plays an animated GIF.
@@ -66,7 +66,7 @@ impl EventFile {
         image.varint(1, height as u64).varint(2, width as u64).varint(3, 3).bytes(4, encoded);
         let mut value = Message::default();
         value.bytes(1, tag.as_bytes()).bytes(4, &image.bytes);
-        self.file.append(&summary_record(at, &value))
+        self.log.append(&summary_record(at, &value))
     }
 
     /// A text under `tag`, shown as Markdown.
@@ -85,12 +85,12 @@ impl EventFile {
         tensor.varint(1, 7).bytes(2, &shape.bytes).bytes(8, markdown.as_bytes());
         let mut value = Message::default();
         value.bytes(1, tag.as_bytes()).bytes(8, &tensor.bytes).bytes(9, &metadata.bytes);
-        self.file.append(&summary_record(at, &value))
+        self.log.append(&summary_record(at, &value))
     }
 
-    /// The length for a checkpoint; see [`AppendFile::sync`].
-    pub fn sync(&mut self) -> Result<u64> {
-        self.file.sync()
+    /// The length for a checkpoint, all of it durable.
+    pub fn durable_length(&mut self) -> Result<u64> {
+        self.log.durable_length()
     }
 }
 
