@@ -77,6 +77,7 @@ fn the_reader_finds_upward_edges() {
     assert_eq!(found("use dreamer_fast::cli;"), ["cli"]);
     assert_eq!(found("use super::super::run::x;"), ["run"]);
     assert_eq!(found("use super::{tests::f, Canvas};\nlet x = super::base::y;"), ["base"]);
+    assert_eq!(found("use crate::{device as d, ops as _};"), ["device", "ops"]);
     assert_eq!(found("use crate as root;"), ["(the whole crate)"]);
     assert_eq!(found("use crate::*;"), ["(the whole crate)"]);
     assert_eq!(found("//! see crate::run\nlet x = 1; // crate::cli\n/* crate::env */"), [""; 0]);
@@ -167,7 +168,11 @@ fn heads(path: &str) -> Vec<String> {
         }
     }
     heads.push(item);
-    heads.iter().map(|h| h.trim().split("::").next().unwrap_or("").to_string()).filter(|h| !h.is_empty()).collect()
+    let first = |item: &String| match item.trim() {
+        "*" => Some("*".to_string()),
+        item => words(item).first().map(|(_, word)| word.to_string()),
+    };
+    heads.iter().filter_map(first).collect()
 }
 
 /// Every identifier and where it begins.

@@ -107,8 +107,8 @@ mod tests {
         assert_eq!(mean(&[1.0, 2.0, 6.0]), 3.0);
         assert_eq!(median(&mut [9.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&mut [9.0, 1.0, 2.0, 4.0]), 3.0);
-        // scipy.stats.trim_mean([1, 2, 3, 4, 5, 100], 0.25)
-        assert_eq!(iqm(&mut [100.0, 2.0, 3.0, 4.0, 5.0, 1.0]), 3.5);
+        // scipy.stats.trim_mean([1, 2, 3, 4, 10, 100], 0.25)
+        assert_eq!(iqm(&mut [100.0, 2.0, 3.0, 4.0, 10.0, 1.0]), 4.75);
         assert_eq!(iqm(&mut [7.0]), 7.0);
         // numpy.quantile([0, 1, 5], [0.025, 0.975])
         assert!((quantile(&[0.0, 1.0, 5.0], 0.025) - 0.05).abs() < 1e-15);

@@ -80,7 +80,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Shows an animation in TensorBoard under `tag` (`agent/openl`, `sim/test/video`); see [`picture::gif`].
+    /// Shows an animation in TensorBoard under `tag` (`agent/openl`, `sim/test/video`); see [`picture::gif()`].
     pub fn video(&mut self, step: u64, tag: &str, frames: &[Canvas], frames_per_second: f64) -> Result<()> {
         let gif = picture::gif(frames, frames_per_second)?;
         self.events.image(Stamp::now(step), tag, frames[0].width(), frames[0].height(), &gif)

@@ -73,7 +73,7 @@ pub fn write_png(path: &Path, canvas: &Canvas) -> Result<()> {
     files::write_atomic(path, &png(canvas)?)
 }
 
-/// Writes an animated GIF file; see [`gif`].
+/// Writes an animated GIF file; see [`gif()`].
 pub fn write_gif(path: &Path, frames: &[Canvas], frames_per_second: f64) -> Result<()> {
     files::write_atomic(path, &gif(frames, frames_per_second)?)
 }
