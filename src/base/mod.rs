@@ -1,6 +1,7 @@
 //! The ground floor: numbers, random numbers, errors, files.
 
 pub mod error;
+pub mod files;
 pub mod philox;
 pub mod real;
 
