@@ -1,3 +1,4 @@
 //! (floor under construction)
 
 pub mod numpy_rng;
+pub mod render;
