@@ -1,4 +1,5 @@
 //! (floor under construction)
 
 pub mod numpy_rng;
+pub mod pendulum;
 pub mod render;
