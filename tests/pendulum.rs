@@ -51,7 +51,7 @@ fn episodes_are_those_of_gymnasium() {
             steps += 1;
         }
     }
-    assert_eq!(steps, 6 * 200);
+    assert_eq!(steps, 7 * 200);
 }
 
 #[test]
