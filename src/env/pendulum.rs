@@ -11,9 +11,9 @@
 //! ```
 //!
 //! and the reward is `-cost` of the state before the step. Every operation has the precision and the order that NumPy gives it
-//! in that file: the torque and its products with constants are f32, all else is f64, and squares are the C library's `pow` (see
-//! [`square`]). So trajectories agree with the package bit for bit where both use the same C library; sin, cos and pow of
-//! another one may differ in the last place, and the difference grows as the pendulum swings.
+//! in that file: the torque and its products with constants are f32, all else is f64, and squares are the C library's `pow`. So
+//! trajectories agree with the package bit for bit where both use the same C library; sin, cos and pow of another one may differ
+//! in the last place, and the difference grows as the pendulum swings.
 
 use std::f64::consts::PI;
 use std::hint::black_box;
@@ -55,10 +55,14 @@ impl Pendulum {
     /// A pendulum, reset with seed 0. An error for an option that only gridworlds have.
     pub fn new(options: &Options) -> Result<Self> {
         if options.view != View::Symbolic {
-            return Err(Error::new(format!("{ID} is observed as a vector of three numbers: it has no RGB view.")));
+            return Err(Error::new(format!(
+                "{ID} is observed as a vector of three numbers: it has no RGB view, leave the view at its default."
+            )));
         }
         if let Some(n) = options.actions {
-            return Err(Error::new(format!("{ID} has one continuous action: it cannot be given {n} discrete ones.")));
+            return Err(Error::new(format!(
+                "{ID} has one continuous action: it cannot have {n} discrete ones, leave their number at its default."
+            )));
         }
         let spec = Spec {
             id: ID.to_string(),
