@@ -11,7 +11,7 @@
 //! | [`autodiff`] | `Graph` and `Var`, the contract of an op, `Plan`, the executor, gradient checks |
 //! | [`ops`] | one file per op: equations, forward, backward |
 //! | [`dreamer`] | the model as graphs: encoder, RSSM, decoder, heads, actor, losses, the training step |
-//! | [`env`] | worlds: MiniGrid by seed, the random-obstacle room, Pendulum |
+//! | [`mod@env`] | worlds: MiniGrid by seed, the random-obstacle room, Pendulum |
 //! | [`replay`] | episodes in memory and on disk, and how chunks are drawn from them |
 //! | [`report`] | metrics, TensorBoard files, pictures |
 //! | [`config`], [`run`], [`cli`] | settings, the things a command does, the commands |

@@ -47,8 +47,6 @@ choice! {
         Relu = "relu",
         /// hyperbolic tangent
         Tanh = "tanh",
-        /// x * sigmoid(x)
-        Silu = "silu",
     }
 }
 

@@ -1,1 +1,24 @@
-//! (floor under construction)
+//! DreamerV1 as graphs. This floor does not know which device it runs on.
+//!
+//! | room | part of the paper |
+//! |---|---|
+//! | [`model`] | sizes of a model, and where its parameters lie |
+//! | [`encoder`], [`decoder`], [`rssm`], [`heads`], [`actor`] | the networks |
+//! | [`world_loss`] | learning the dynamics: eq. (10) |
+//! | [`behavior`] | learning actor and value in imagination: eqs. (4) to (8) |
+//! | [`step`] | one training step: three losses, three sweeps, three updates |
+//! | [`policy`] | acting |
+
+pub mod actor;
+pub mod behavior;
+pub mod decoder;
+pub mod encoder;
+pub mod heads;
+pub mod init;
+pub mod model;
+pub mod policy;
+pub mod rssm;
+pub mod step;
+pub mod world_loss;
+
+pub use model::{Actions, Model, Observation};

@@ -1,0 +1,158 @@
+//! Learning behaviours in imagination: Dreamer section 3.
+//!
+//! From every start state the actor acts H times in the world model. States are numbered 0 (the start) to H. With the reward r, value v and discount
+//! p that the heads predict for each state,
+//!
+//! ```text
+//! (I1) R_t = r_t + p_t [ (1 - lambda) v_{t+1} + lambda R_{t+1} ],  R_H = v_H          Dreamer eq. (6)
+//! (I2) w_t = product of the discounts before state t, through which no gradient flows
+//! (I3) dynamics:   actor loss = -mean w_t R_t                                       eq. (7)
+//! (I4) reinforce:  actor loss = -mean w_t [ ln pi(a_t | s_t) sg(R_t - v_t) / range + entropy_weight H(pi) ]
+//! (I5) value loss  =  mean w_t (-ln p(sg R_t | s_t))                                 eq. (8)
+//! ```
+//! R_t and v_t contain the reward of state t itself. With (I3), as published, losses run over states 1 .. H-1: the start is a constant of the
+//! actor. With (I4) they run over 0 .. H-1, since the first action is as good as any other to learn from. The actor sees stopped
+//! features; under (I3) its gradient flows through the actions into later states, rewards and values, and nowhere else. Source:
+//! danijar/dreamer `dreamer.py`, `_train`, `_imagine_ahead`; DreamerV2 eq. (6) for (I4).
+
+use super::actor::{self, ActDist};
+use super::heads;
+use super::model::{Model, SLOW};
+use super::rssm::{State, img_step};
+use crate::autodiff::{Graph, Var};
+use crate::base::Real;
+use crate::config::ActorGrad;
+use crate::ops::lambda_return::Discount;
+
+/// The losses of actor and value, and what they were made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Behavior {
+    /// Minimised by the actor.
+    pub actor_loss: Var,
+    /// Minimised by the value head.
+    pub value_loss: Var,
+    /// Returns [L, N].
+    pub returns: Var,
+    /// Values of the states whose returns these are [L, N].
+    pub values: Var,
+    /// Predicted rewards of the imagined states [H, N].
+    pub rewards: Var,
+    /// Imagined states 1 .. H: [H, N, ..].
+    pub imagined: State,
+    /// Mean entropy of the actor's distribution, for discrete actions.
+    pub action_entropy: Option<Var>,
+    /// The range that returns are divided by, an input [1] that the host fills.
+    pub range: Option<Var>,
+}
+
+/// Traces imagination and both losses from `start` [N, ..], with noise [H, N, S] and [H, N, A].
+pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: Var, action_noise: Var) -> Behavior {
+    let c = &model.config;
+    let (h, n) = (c.horizon, g.height(start.stoch));
+    let reinforce = c.actor_grad == ActorGrad::Reinforce;
+
+    g.scope("imagine");
+    let start = start.stop(g);
+    let (mut stochs, mut deters) = (Vec::new(), Vec::new());
+    if reinforce {
+        // A copy of the start, so that it can stand in front of the states that follow.
+        stochs.push(g.sum(&[(start.stoch, 1.0)]));
+        deters.push(g.sum(&[(start.deter, 1.0)]));
+    }
+    let mut state = start;
+    let (mut actions, mut dists) = (Vec::new(), Vec::new());
+    for t in 0..h {
+        let (step_noise, step_action_noise) = (g.window(noise, t), g.window(action_noise, t));
+        let feat = state.stop(g).feat();
+        let act = actor::act(g, model, &feat, step_action_noise);
+        g.scope("imagine");
+        state = img_step(g, model, state, act.action, step_noise);
+        stochs.push(state.stoch);
+        deters.push(state.deter);
+        actions.push(act.action);
+        dists.push(act.dist);
+    }
+    // States that losses may speak of: 0 .. H with the start, 1 .. H without.
+    let states = State { stoch: g.stack(&stochs), deter: g.stack(&deters) };
+    let count = stochs.len();
+    let steps = count - 1;
+    let flat = states.flat(g);
+
+    let reward = heads::reward(g, model, &flat.feat()).mean(g, model);
+    let value_head = heads::value(g, model, "value", &flat.feat());
+    let value = value_head.mean(g, model);
+    let target_value = if c.slow_value > 0.0 {
+        heads::value(g, model, SLOW, &flat.feat()).mean(g, model)
+    } else {
+        value
+    };
+    g.scope("returns");
+    let by_step = |g: &mut Graph<R>, x: Var, from: usize, to: usize| {
+        let x = g.reshape(x, &[count, n]);
+        g.rows(x, from, to)
+    };
+    let (discount, weights) = if c.pcont {
+        let logit = heads::pcont(g, model, &flat.feat());
+        let p = g.activation(logit, crate::ops::Activation::Sigmoid);
+        let p = by_step(g, p, 0, steps);
+        let stopped = g.stop(p);
+        (Discount::Tensor(p), g.cumulative_discount(stopped, None))
+    } else {
+        // The discount as a tensor that nothing writes but the host, once.
+        let p = g.input("behavior.discount", &[steps, n]);
+        (Discount::Constant(c.discount), g.cumulative_discount(p, None))
+    };
+    let (now, next) = (by_step(g, reward, 0, steps), by_step(g, target_value, 1, count));
+    let returns = g.lambda_return(now, next, discount, c.disclam); // (I1), (I2) above
+    let values = by_step(g, value, 0, steps);
+
+    g.scope("actor_loss");
+    let entropy = match dists[0] {
+        ActDist::OneHot(_) => {
+            let logits: Vec<Var> = dists
+                .iter()
+                .map(|d| match *d {
+                    ActDist::OneHot(logits) => logits,
+                    ActDist::TanhNormal { .. } => panic!("one actor has one kind of distribution"),
+                })
+                .collect();
+            let logits = g.stack(&logits);
+            let logits = g.reshape(logits, &[h * n, model.actions.size()]);
+            Some((logits, g.categorical_entropy(logits, model.actions.size())))
+        }
+        ActDist::TanhNormal { .. } => None,
+    };
+    let action_entropy = entropy.map(|(_, e)| g.mean(e));
+    let (actor_loss, range) = if reinforce {
+        // (I4)
+        let (logits, entropy) = entropy.expect("a model refuses reinforce for continuous actions");
+        let chosen = g.stack(&actions);
+        let chosen = g.reshape(chosen, &[h * n, model.actions.size()]);
+        let nll = g.categorical_nll(logits, chosen, None, &[model.actions.size()]);
+        let advantage = g.sum(&[(returns, 1.0), (values, -1.0)]);
+        let weighted = g.mul(advantage, weights);
+        let policy = g.weighted_mean(nll, weighted);
+        let range = g.input("behavior.inverse_range", &[1]);
+        let scaled = g.mul(policy, range);
+        let bonus = g.weighted_mean(entropy, weights);
+        (g.sum(&[(scaled, 1.0), (bonus, -c.actor_entropy)]), Some(range))
+    } else {
+        // (I3)
+        let gain = g.weighted_mean(returns, weights);
+        let mut terms = vec![(gain, -1.0)];
+        if let (Some(entropy), true) = (action_entropy, c.actor_entropy > 0.0) {
+            terms.push((entropy, -c.actor_entropy));
+        }
+        (g.sum(&terms), None)
+    };
+
+    g.scope("value_loss");
+    let target = g.stop(returns);
+    let target = g.reshape(target, &[steps * n]);
+    // (I5)
+    let nll = value_head.rows(g, 0, steps * n).nll(g, model, target);
+    let value_loss = g.weighted_mean(nll, weights);
+    let imagined = if reinforce { states.rows(g, 1, count) } else { states };
+    let rewards = by_step(g, reward, count - h, count);
+    Behavior { actor_loss, value_loss, returns, values, rewards, imagined, action_entropy, range }
+}

@@ -1,0 +1,98 @@
+//! Observation -> embedding.
+//!
+//! Images: convolutions of kernel 4 and stride 2 without padding, channels d, 2d, 4d, ..., as many as fit: 64x64 gives the published four
+//! layers (31, 14, 6, 2) and 28x28 three (13, 5, 1). The last map, flattened in (h, w, c) order, is the embedding. Vectors and
+//! symbolic planes: a multi-layer perceptron whose last layer is the embedding. Source: danijar/dreamer `models.py`, `ConvEncoder`.
+
+use super::model::{Model, Observation, Table};
+use crate::autodiff::{Graph, Var};
+use crate::base::Real;
+use crate::ops::Activation;
+
+/// One convolution, or one transposed convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Convolution {
+    /// Channels of the input.
+    pub channels_in: usize,
+    /// Channels of the output.
+    pub channels_out: usize,
+    /// Side of the window.
+    pub kernel: usize,
+    /// Side of the output.
+    pub size_out: usize,
+}
+
+/// Kernel of every convolution of the encoder; the stride is 2.
+const KERNEL: usize = 4;
+
+/// The encoder's convolutions over a square image; the first has as many input channels as the image, which is left 0 here.
+pub fn convolutions(size: usize, depth: usize) -> Vec<Convolution> {
+    let mut layers: Vec<Convolution> = Vec::new();
+    let mut size = size;
+    while size >= KERNEL {
+        size = (size - KERNEL) / 2 + 1;
+        let channels_in = layers.last().map_or(0, |l| l.channels_out);
+        let channels_out = depth << layers.len();
+        layers.push(Convolution { channels_in, channels_out, kernel: KERNEL, size_out: size });
+    }
+    layers
+}
+
+pub(super) fn params(model: &Model, table: &mut Table) {
+    match model.observation {
+        Observation::Image { height, channels, .. } => {
+            for (i, layer) in convolutions(height, model.config.cnn_depth).iter().enumerate() {
+                let channels_in = if i == 0 { channels } else { layer.channels_in };
+                let name = format!("enc.conv{}", i + 1);
+                table.push(&format!("{name}.w"), &[KERNEL, KERNEL, channels_in, layer.channels_out]);
+                table.push(&format!("{name}.b"), &[layer.channels_out]);
+            }
+        }
+        _ => {
+            let mut width = model.observation.size();
+            for (i, &units) in model.config.encoder_units.iter().enumerate() {
+                table.dense(&format!("enc.h{i}"), width, units);
+                width = units;
+            }
+        }
+    }
+}
+
+/// The embedding [n, E] of observations [n, ...].
+pub fn encode<R: Real>(g: &mut Graph<R>, model: &Model, obs: Var) -> Var {
+    g.scope("encoder");
+    let n = g.shape(obs)[0];
+    match model.observation {
+        Observation::Image { height, .. } => {
+            let f = activation(model.config.cnn_act);
+            let mut x = obs;
+            for i in 0..convolutions(height, model.config.cnn_depth).len() {
+                let (w, b) = (g.param(&format!("enc.conv{}.w", i + 1)), g.param(&format!("enc.conv{}.b", i + 1)));
+                x = g.conv2d(x, w, b, 2, 0, f);
+            }
+            g.reshape(x, &[n, model.embed()])
+        }
+        _ => {
+            let mut x = g.reshape(obs, &[n, model.observation.size()]);
+            for i in 0..model.config.encoder_units.len() {
+                x = dense(g, &format!("enc.h{i}"), &[x], activation(model.config.dense_act));
+            }
+            x
+        }
+    }
+}
+
+/// The layer of this name: `name.w`, `name.b`.
+pub(super) fn dense<R: Real>(g: &mut Graph<R>, name: &str, xs: &[Var], f: Activation) -> Var {
+    let (w, b) = (g.param(&format!("{name}.w")), g.param(&format!("{name}.b")));
+    g.linear(xs, w, Some(b), f)
+}
+
+/// The op's activation for a configured one.
+pub(super) fn activation(configured: crate::config::Activation) -> Activation {
+    match configured {
+        crate::config::Activation::Elu => Activation::Elu,
+        crate::config::Activation::Relu => Activation::Relu,
+        crate::config::Activation::Tanh => Activation::Tanh,
+    }
+}

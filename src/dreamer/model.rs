@@ -1,0 +1,272 @@
+//! What a model is made of: its sizes, and the table of its parameters.
+
+use std::sync::Arc;
+
+use crate::autodiff::Layout;
+use crate::base::{Error, Result};
+use crate::config::{Config, Latent, ScalarDist, SymbolicLoss};
+use crate::ops::twohot::symexp_bins;
+
+use super::{decoder, encoder};
+
+/// What the agent sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// An image [h, w, c], in -0.5 .. 0.5.
+    Image {
+        /// Rows of pixels.
+        height: usize,
+        /// Columns of pixels.
+        width: usize,
+        /// Channels.
+        channels: usize,
+    },
+    /// A vector.
+    Vector {
+        /// Number of elements.
+        size: usize,
+    },
+    /// Cells, each with several categorical variables, as one-hot planes.
+    Symbolic {
+        /// Number of cells.
+        cells: usize,
+        /// Classes of each variable of a cell.
+        classes: Vec<usize>,
+    },
+}
+
+impl Observation {
+    /// Elements of one observation as the network sees it.
+    pub fn size(&self) -> usize {
+        match self {
+            Observation::Image { height, width, channels } => height * width * channels,
+            Observation::Vector { size } => *size,
+            Observation::Symbolic { cells, classes } => cells * classes.iter().sum::<usize>(),
+        }
+    }
+
+    /// Shape of one observation as the network sees it.
+    pub fn shape(&self) -> Vec<usize> {
+        match self {
+            Observation::Image { height, width, channels } => vec![*height, *width, *channels],
+            _ => vec![self.size()],
+        }
+    }
+}
+
+/// What the agent does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actions {
+    /// One of n, as a one-hot vector.
+    Discrete(usize),
+    /// n numbers in -1 .. 1.
+    Continuous(usize),
+}
+
+impl Actions {
+    /// A: elements of one action as the network sees it.
+    pub fn size(&self) -> usize {
+        match *self {
+            Actions::Discrete(n) | Actions::Continuous(n) => n,
+        }
+    }
+
+    /// Whether actions are one-hot.
+    pub fn discrete(&self) -> bool {
+        matches!(self, Actions::Discrete(_))
+    }
+}
+
+/// Sizes and settings of a model; builds nothing by itself.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// All settings.
+    pub config: Config,
+    /// What the agent sees.
+    pub observation: Observation,
+    /// What the agent does.
+    pub actions: Actions,
+    /// Bins of two-hot heads.
+    pub bins: Arc<[f64]>,
+}
+
+/// Names of the groups of parameters, one optimizer each.
+pub const GROUPS: [&str; 3] = ["model", "actor", "value"];
+
+/// The group of the slow copy of the value head, which no optimizer updates.
+pub const SLOW: &str = "slow";
+
+impl Model {
+    /// A model for these spaces; an error if they do not go together with the settings.
+    pub fn new(config: &Config, observation: Observation, actions: Actions) -> Result<Self> {
+        let refuse = |text: String| Err(Error::new(text));
+        if let Observation::Image { height, width, .. } = observation {
+            if height != width || height < 4 {
+                return refuse(format!(
+                    "the image encoder takes square images of at least 4 pixels a side, not {height}x{width}; choose another \
+                     tile_size or observation=symbolic"
+                ));
+            }
+        }
+        let categorical = config.symbolic_loss == SymbolicLoss::Categorical;
+        let symbolic = matches!(observation, Observation::Symbolic { .. });
+        if config.actor_grad == crate::config::ActorGrad::Reinforce && !actions.discrete() {
+            return refuse(
+                "actor_grad=reinforce is for discrete actions; a task with continuous actions takes actor_grad=dynamics"
+                    .into(),
+            );
+        }
+        if categorical && !symbolic && config.object_weight != 1.0 {
+            return refuse(
+                "object_weight weighs the cells of a symbolic observation; set it to 1 for pixels or vectors".into(),
+            );
+        }
+        if config.imag_starts > 0 && !config.imag_starts.is_multiple_of(config.batch_size) {
+            return refuse(format!(
+                "imag_starts={} is not a multiple of batch_size={}: imagination starts from the last time steps of all chunks",
+                config.imag_starts, config.batch_size
+            ));
+        }
+        let bins = if config.twohot_bins % 2 == 1 {
+            symexp_bins(config.twohot_bins, config.twohot_limit)
+        } else {
+            return refuse(format!(
+                "twohot_bins={} is even; an odd number puts one of the bins at 0",
+                config.twohot_bins
+            ));
+        };
+        Ok(Model { config: config.clone(), observation, actions, bins })
+    }
+
+    /// Whether the loss of an observation is categorical rather than normal.
+    pub fn categorical_observation(&self) -> bool {
+        matches!(self.observation, Observation::Symbolic { .. }) && self.config.symbolic_loss == SymbolicLoss::Categorical
+    }
+
+    /// S: width of the stochastic state.
+    pub fn stoch(&self) -> usize {
+        match self.config.latent {
+            Latent::Gaussian => self.config.stoch_size,
+            Latent::Categorical => self.config.stoch_size * self.config.latent_classes,
+        }
+    }
+
+    /// Width of the layer that a distribution over the stochastic state is made of.
+    pub fn stoch_params(&self) -> usize {
+        match self.config.latent {
+            Latent::Gaussian => 2 * self.stoch(),
+            Latent::Categorical => self.stoch(),
+        }
+    }
+
+    /// D: width of the deterministic state.
+    pub fn deter(&self) -> usize {
+        self.config.deter_size
+    }
+
+    /// F: width of the feature, stochastic part first.
+    pub fn feat(&self) -> usize {
+        self.stoch() + self.deter()
+    }
+
+    /// E: width of an embedded observation.
+    pub fn embed(&self) -> usize {
+        match self.observation {
+            Observation::Image { height, .. } => {
+                let layers = encoder::convolutions(height, self.config.cnn_depth);
+                let last = layers.last().expect("an image is at least 4 pixels wide");
+                last.size_out * last.size_out * last.channels_out
+            }
+            _ => *self.config.encoder_units.last().unwrap_or(&self.observation.size()),
+        }
+    }
+
+    /// Width of the actor's last layer.
+    pub fn actor_out(&self) -> usize {
+        match self.actions {
+            Actions::Discrete(n) => n,
+            Actions::Continuous(n) => 2 * n,
+        }
+    }
+
+    /// Width of the last layer of a head that predicts one number.
+    pub fn scalar_out(&self, dist: ScalarDist) -> usize {
+        match dist {
+            ScalarDist::Normal => 1,
+            ScalarDist::Twohot => self.config.twohot_bins,
+        }
+    }
+
+    /// H times as many states as this are imagined: N.
+    pub fn starts(&self) -> usize {
+        let (b, t) = (self.config.batch_size, self.config.batch_length);
+        match self.config.imag_starts {
+            // With a continue head the last state of each chunk is left out (danijar/dreamer `dreamer.py`, `_train`).
+            0 if self.config.pcont => b * (t - 1),
+            0 => b * t,
+            n => n.min(b * t),
+        }
+    }
+
+    /// Every parameter with its shape, by group.
+    pub fn layout(&self) -> Layout {
+        let c = &self.config;
+        let mut table = Table::default();
+        encoder::params(self, &mut table);
+        let (s, d, hidden, a, e) = (self.stoch(), self.deter(), c.hidden_size, self.actions.size(), self.embed());
+        table.dense("rssm.img1", s + a, hidden);
+        table.push("rssm.gru.wx", &[hidden, 3 * d]);
+        table.push("rssm.gru.wh", &[d, 3 * d]);
+        table.push("rssm.gru.bx", &[3 * d]);
+        table.push("rssm.gru.bh", &[3 * d]);
+        table.dense("rssm.img2", d, hidden);
+        table.dense("rssm.img3", hidden, self.stoch_params());
+        table.dense("rssm.obs1", d + e, hidden);
+        table.dense("rssm.obs2", hidden, self.stoch_params());
+        decoder::params(self, &mut table);
+        table.mlp("reward", self.feat(), c.reward_layers, c.num_units, self.scalar_out(c.reward_dist));
+        if c.pcont {
+            table.mlp("pcont", self.feat(), c.pcont_layers, c.num_units, 1);
+        }
+        let mut layout = Layout::new();
+        layout.group("model", table.take());
+        table.mlp("actor", self.feat(), c.actor_layers, c.num_units, self.actor_out());
+        layout.group("actor", table.take());
+        table.mlp("value", self.feat(), c.value_layers, c.num_units, self.scalar_out(c.value_dist));
+        layout.group("value", table.take());
+        if c.slow_value > 0.0 {
+            table.mlp("slow", self.feat(), c.value_layers, c.num_units, self.scalar_out(c.value_dist));
+            layout.group(SLOW, table.take());
+        }
+        layout
+    }
+}
+
+/// Names and shapes under construction.
+#[derive(Default)]
+pub(super) struct Table(Vec<(String, Vec<usize>)>);
+
+impl Table {
+    pub fn push(&mut self, name: &str, shape: &[usize]) {
+        self.0.push((name.to_string(), shape.to_vec()));
+    }
+
+    /// `name.w` [i, o] and `name.b` [o].
+    pub fn dense(&mut self, name: &str, i: usize, o: usize) {
+        self.push(&format!("{name}.w"), &[i, o]);
+        self.push(&format!("{name}.b"), &[o]);
+    }
+
+    /// `name.h0` .. and `name.out`.
+    pub fn mlp(&mut self, name: &str, mut i: usize, layers: usize, units: usize, out: usize) {
+        for layer in 0..layers {
+            self.dense(&format!("{name}.h{layer}"), i, units);
+            i = units;
+        }
+        self.dense(&format!("{name}.out"), i, out);
+    }
+
+    fn take(&mut self) -> Vec<(String, Vec<usize>)> {
+        std::mem::take(&mut self.0)
+    }
+}

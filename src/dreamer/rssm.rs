@@ -1,0 +1,233 @@
+//! The recurrent state-space model: a deterministic path through a GRU and a stochastic state, predicted (prior) or inferred from what
+//! was seen (posterior). Source: PlaNet, eq. (4); Dreamer eq. (9); danijar/dreamer `models.py`, `RSSM`.
+//!
+//! ```text
+//! (S1) x     = elu(img1 [stoch, action])
+//! (S2) deter = gru(x, deter)                          reset applied after the projection
+//! (S3) prior = img3 elu(img2 deter)                   p(s_t | deter)
+//! (S4) post  = obs2 elu(obs1 [deter, embed])          q(s_t | deter, o_t)
+//! (S5) stoch ~ post in observe, ~ prior in imagine
+//! ```
+//! The prior and the half of obs1 that reads the embedding do not take part in the recurrence: `observe` computes them for all time steps at
+//! once.
+
+use super::encoder::{activation, dense};
+use super::model::Model;
+use crate::autodiff::{Graph, Var};
+use crate::base::Real;
+use crate::config::Latent;
+use crate::ops::Activation;
+use crate::ops::gaussian::Gaussian;
+
+/// A state of the world model; the feature is [stoch, deter].
+#[derive(Debug, Clone, Copy)]
+pub struct State {
+    /// Stochastic part [.., S].
+    pub stoch: Var,
+    /// Deterministic part [.., D].
+    pub deter: Var,
+}
+
+impl State {
+    /// The parts of the feature, in order.
+    pub fn feat(&self) -> [Var; 2] {
+        [self.stoch, self.deter]
+    }
+
+    /// The same state, through which no gradient flows.
+    pub fn stop<R: Real>(&self, g: &mut Graph<R>) -> State {
+        State { stoch: g.stop(self.stoch), deter: g.stop(self.deter) }
+    }
+
+    /// The first-axis rows `from..to`.
+    pub fn rows<R: Real>(&self, g: &mut Graph<R>, from: usize, to: usize) -> State {
+        State { stoch: g.rows(self.stoch, from, to), deter: g.rows(self.deter, from, to) }
+    }
+
+    /// As [n, S] and [n, D].
+    pub fn flat<R: Real>(&self, g: &mut Graph<R>) -> State {
+        let n = g.height(self.stoch);
+        let (s, d) = (g.width(self.stoch), g.width(self.deter));
+        State { stoch: g.reshape(self.stoch, &[n, s]), deter: g.reshape(self.deter, &[n, d]) }
+    }
+}
+
+/// A distribution over the stochastic state.
+#[derive(Debug, Clone, Copy)]
+pub enum Dist {
+    /// Diagonal normal.
+    Gaussian(Gaussian),
+    /// Categorical variables, by their logits.
+    Categorical(Var),
+}
+
+impl Dist {
+    /// The same distribution, through which no gradient flows.
+    pub fn stop<R: Real>(&self, g: &mut Graph<R>) -> Dist {
+        match *self {
+            Dist::Gaussian(Gaussian { mean, std }) => {
+                Dist::Gaussian(Gaussian { mean: g.stop(mean), std: g.stop(std) })
+            }
+            Dist::Categorical(logits) => Dist::Categorical(g.stop(logits)),
+        }
+    }
+}
+
+/// KL(q || p), one number for each state: [rows].
+pub fn kl<R: Real>(g: &mut Graph<R>, model: &Model, q: Dist, p: Dist) -> Var {
+    match (q, p) {
+        (Dist::Gaussian(q), Dist::Gaussian(p)) => g.kl_gaussian(q, p),
+        (Dist::Categorical(q), Dist::Categorical(p)) => {
+            g.kl_categorical(q, p, model.config.latent_classes, model.config.unimix)
+        }
+        _ => panic!("a divergence between distributions of different kind"),
+    }
+}
+
+/// (S1) (S2): the next deterministic state [n, D].
+pub fn deter_step<R: Real>(g: &mut Graph<R>, model: &Model, prev: State, action: Var) -> Var {
+    let x = dense(g, "rssm.img1", &[prev.stoch, action], activation(model.config.dense_act));
+    let (wx, wh) = (g.param("rssm.gru.wx"), g.param("rssm.gru.wh"));
+    let (bx, bh) = (g.param("rssm.gru.bx"), g.param("rssm.gru.bh"));
+    let xp = g.linear(&[x], wx, Some(bx), Activation::Identity);
+    let hp = g.linear(&[prev.deter], wh, Some(bh), Activation::Identity);
+    g.gru_cell(xp, hp, prev.deter)
+}
+
+/// (S3): the layer that the prior is made of [.., 2 S] or [.., S].
+fn prior_layer<R: Real>(g: &mut Graph<R>, model: &Model, deter: Var) -> Var {
+    let x = dense(g, "rssm.img2", &[deter], activation(model.config.dense_act));
+    dense(g, "rssm.img3", &[x], Activation::Identity)
+}
+
+/// The distribution that a layer describes.
+fn dist<R: Real>(g: &mut Graph<R>, model: &Model, layer: Var) -> Dist {
+    match model.config.latent {
+        Latent::Gaussian => Dist::Gaussian(g.gaussian(layer, model.config.min_std)),
+        Latent::Categorical => Dist::Categorical(layer),
+    }
+}
+
+/// The distribution that a layer describes, and a sample of it moved by noise (normal or Gumbel, as wide as the sample).
+fn sample<R: Real>(g: &mut Graph<R>, model: &Model, layer: Var, noise: Var) -> (Dist, Var) {
+    match model.config.latent {
+        Latent::Gaussian => {
+            let (dist, sample) = g.sample_gaussian(layer, noise, model.config.min_std);
+            (Dist::Gaussian(dist), sample)
+        }
+        Latent::Categorical => {
+            let (sample, _) = g.sample_onehot(layer, noise, model.config.latent_classes, model.config.unimix);
+            (Dist::Categorical(layer), sample)
+        }
+    }
+}
+
+/// (S1) to (S3), (S5): one step of imagination.
+pub fn img_step<R: Real>(g: &mut Graph<R>, model: &Model, prev: State, action: Var, noise: Var) -> State {
+    let deter = deter_step(g, model, prev, action);
+    let layer = prior_layer(g, model, deter);
+    let (_, stoch) = sample(g, model, layer, noise);
+    State { stoch, deter }
+}
+
+/// The half of obs1 that reads embeddings [n, E], bias included: [n, hidden].
+pub fn embed_half<R: Real>(g: &mut Graph<R>, model: &Model, embed: Var) -> Var {
+    let (w, b) = (g.param("rssm.obs1.w"), g.param("rssm.obs1.b"));
+    let w = g.rows(w, model.deter(), model.deter() + model.embed());
+    g.linear(&[embed], w, Some(b), Activation::Identity)
+}
+
+/// (S1) (S2) (S4) (S5): one step with an observation, given by its half of obs1. Where `keep` [n] is 0 an episode begins: the previous
+/// state and the action that led here count as zeros.
+pub fn obs_step<R: Real>(
+    g: &mut Graph<R>,
+    model: &Model,
+    prev: State,
+    action: Var,
+    keep: Var,
+    embed: Var,
+    noise: Var,
+) -> (State, Dist) {
+    let prev = State { stoch: g.mask(prev.stoch, keep), deter: g.mask(prev.deter, keep) };
+    let action = g.mask(action, keep);
+    let deter = deter_step(g, model, prev, action);
+    let w = g.param("rssm.obs1.w");
+    let w = g.rows(w, 0, model.deter());
+    let x = g.linear_add(&[deter], w, None, Some(embed), activation(model.config.dense_act));
+    let layer = dense(g, "rssm.obs2", &[x], Activation::Identity);
+    let (post, stoch) = sample(g, model, layer, noise);
+    (State { stoch, deter }, post)
+}
+
+/// What `observe` infers of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed {
+    /// Posterior states [T, B, ..].
+    pub state: State,
+    /// Posterior distributions.
+    pub post: Dist,
+    /// Prior distributions: what was expected before each observation.
+    pub prior: Dist,
+}
+
+/// Infers the states of a batch of sequences. `embed` [T B, E]; `action` [T, B, A], where action t is the one that led to observation
+/// t; `keep` [T, B], 0 at the first row of an episode; `noise` [T, B, S]. Every sequence begins in the zero state.
+pub fn observe<R: Real>(g: &mut Graph<R>, model: &Model, embed: Var, action: Var, keep: Var, noise: Var) -> Observed {
+    g.scope("observe");
+    let (t_len, b) = (g.shape(action)[0], g.shape(action)[1]);
+    let pre = embed_half(g, model, embed);
+    let pre = g.reshape(pre, &[t_len, b, model.config.hidden_size]);
+    // Inputs are zero until the host fills them, and nobody fills these.
+    let mut state = State {
+        stoch: g.input("observe.initial_stoch", &[b, model.stoch()]),
+        deter: g.input("observe.initial_deter", &[b, model.deter()]),
+    };
+    let (mut stochs, mut deters, mut posts) = (Vec::new(), Vec::new(), Vec::new());
+    for t in 0..t_len {
+        let at = [action, keep, pre, noise].map(|x| g.window(x, t));
+        let post;
+        (state, post) = obs_step(g, model, state, at[0], at[1], at[2], at[3]);
+        stochs.push(state.stoch);
+        deters.push(state.deter);
+        posts.push(post);
+    }
+    let state = State { stoch: g.stack(&stochs), deter: g.stack(&deters) };
+    let post = stack(g, &posts);
+    g.scope("prior");
+    let flat = state.flat(g);
+    let layer = prior_layer(g, model, flat.deter);
+    let prior = dist(g, model, layer);
+    Observed { state, post, prior }
+}
+
+/// Distributions of single steps as one over [T B, ..].
+fn stack<R: Real>(g: &mut Graph<R>, steps: &[Dist]) -> Dist {
+    let mut flat = |g: &mut Graph<R>, vars: Vec<Var>| {
+        let (n, width) = (vars.len() * g.height(vars[0]), g.width(vars[0]));
+        let stacked = g.stack(&vars);
+        g.reshape(stacked, &[n, width])
+    };
+    match steps[0] {
+        Dist::Gaussian(_) => {
+            let parts: Vec<Gaussian> = steps
+                .iter()
+                .map(|d| match d {
+                    Dist::Gaussian(d) => *d,
+                    Dist::Categorical(_) => panic!("distributions of one sequence are of one kind"),
+                })
+                .collect();
+            let mean = flat(g, parts.iter().map(|d| d.mean).collect());
+            Dist::Gaussian(Gaussian { mean, std: flat(g, parts.iter().map(|d| d.std).collect()) })
+        }
+        Dist::Categorical(_) => {
+            let parts = steps
+                .iter()
+                .map(|d| match d {
+                    Dist::Categorical(d) => *d,
+                    Dist::Gaussian(_) => panic!("distributions of one sequence are of one kind"),
+                })
+                .collect();
+            Dist::Categorical(flat(g, parts))
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! One training step: three losses, three backward sweeps, three updates.
+//!
+//! All gradients are taken before any parameter moves. The sweeps go from the world loss to the world model, from the actor loss to the actor
+//! through the frozen world model and value, and from the value loss to the value head; whatever else a loss depends on gets no gradient at
+//! all.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::behavior::{Behavior, behavior};
+use super::init::follow_value;
+use super::model::{GROUPS, Model};
+use super::world_loss::{WorldLoss, world_loss};
+use crate::autodiff::{Clock, Graph, Params, Plan, Sweep, Var};
+use crate::base::{Real, philox::stream};
+use crate::config::Latent;
+use crate::device::Pool;
+use crate::ops::adam::{Adam, adam_update};
+use crate::ops::noise::Noise;
+
+/// Inputs of a training step, time-major. Row t of a sequence is what was seen after action t, and the reward for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch {
+    /// Observations [T B, ...].
+    pub obs: Var,
+    /// Actions [T, B, A].
+    pub action: Var,
+    /// Rewards [T B].
+    pub reward: Var,
+    /// Targets of the continue head [T B]: the discount, 0 after a true end.
+    pub pcont_target: Var,
+    /// [T, B]: 0 where an episode begins, otherwise 1.
+    pub keep: Var,
+    /// Weights of the cells of symbolic observations [T B, cells].
+    pub weight: Option<Var>,
+}
+
+impl Batch {
+    fn inputs<R: Real>(g: &mut Graph<R>, model: &Model) -> Self {
+        let (t, b) = (model.config.batch_length, model.config.batch_size);
+        let mut shape = vec![t * b];
+        shape.extend(model.observation.shape());
+        let weight = match model.observation {
+            super::Observation::Symbolic { cells, .. } if model.categorical_observation() => {
+                Some(g.input("batch.weight", &[t * b, cells]))
+            }
+            _ => None,
+        };
+        Batch {
+            obs: g.input("batch.obs", &shape),
+            action: g.input("batch.action", &[t, b, model.actions.size()]),
+            reward: g.input("batch.reward", &[t * b]),
+            pcont_target: g.input("batch.pcont_target", &[t * b]),
+            keep: g.input("batch.keep", &[t, b]),
+            weight,
+        }
+    }
+}
+
+/// Where the noise of a training step comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoiseSource {
+    /// Drawn by Philox at the step of the clock.
+    Drawn,
+    /// Given by the host: inputs `noise.post` [T, B, S], `noise.prior` [H, N, S], `noise.action` [H, N, A].
+    Given,
+}
+
+/// Everything that one training step computes.
+pub struct TrainStep<R: Real> {
+    /// The model.
+    pub model: Model,
+    /// The compiled trace.
+    pub plan: Plan<R>,
+    /// Inputs.
+    pub batch: Batch,
+    /// The world model's loss.
+    pub world: WorldLoss,
+    /// Actor and value.
+    pub behavior: Behavior,
+    /// Scalars by danijar's names, in the order in which they are logged.
+    pub scalars: Vec<(&'static str, Var)>,
+    /// Updates done so far: Adam's t.
+    pub updates: u64,
+    /// Moving average of the range of returns, 5th to 95th percentile.
+    pub return_range: Option<f64>,
+    decays: HashMap<&'static str, Vec<Range<usize>>>,
+    pool: Arc<Pool>,
+}
+
+impl<R: Real> TrainStep<R> {
+    /// Traces and places the step.
+    pub fn new(model: &Model, params: &Params<R>, noise: NoiseSource, pool: &Arc<Pool>) -> Self {
+        let c = &model.config;
+        let (t, b, s, a) = (c.batch_length, c.batch_size, model.stoch(), model.actions.size());
+        let (h, n) = (c.horizon, model.starts());
+        let mut g = Graph::new(params.layout.clone());
+        let batch = Batch::inputs(&mut g, model);
+        let latent_noise = if c.latent == Latent::Gaussian { Noise::Normal } else { Noise::Gumbel };
+        let action_noise = if model.actions.discrete() { Noise::Gumbel } else { Noise::Normal };
+        g.scope("noise");
+        let mut draw = |name: &str, kind: Noise, stream: u32, shape: &[usize]| match noise {
+            NoiseSource::Given => g.input(name, shape),
+            NoiseSource::Drawn => g.noise(kind, stream, shape),
+        };
+        let post_noise = draw("noise.post", latent_noise, stream::POSTERIOR, &[t, b, s]);
+        let prior_noise = draw("noise.prior", latent_noise, stream::PRIOR, &[h, n, s]);
+        let action_noise = draw("noise.action", action_noise, stream::ACTION, &[h, n, a]);
+
+        let world = world_loss(&mut g, model, &batch, post_noise);
+        let states = world.observed.state.flat(&mut g);
+        let start = match c.imag_starts {
+            0 => states.rows(&mut g, 0, n),
+            _ => states.rows(&mut g, t * b - n, t * b),
+        };
+        let behavior = behavior(&mut g, model, start, prior_noise, action_noise);
+
+        let mut scalars = vec![("image_loss", world.image), ("reward_loss", world.reward)];
+        scalars.extend(world.pcont.map(|p| ("pcont_loss", p)));
+        scalars.extend([("kl", world.kl), ("div", world.div), ("model_loss", world.loss)]);
+        scalars.extend([("value_loss", behavior.value_loss), ("actor_loss", behavior.actor_loss)]);
+        scalars.extend(behavior.action_entropy.map(|e| ("action_ent", e)));
+        let kept = scalars.iter().map(|s| s.1).chain([behavior.returns, behavior.values]);
+        kept.collect::<Vec<_>>().into_iter().for_each(|v| {
+            g.keep(v);
+        });
+        if noise == NoiseSource::Given {
+            let state = world.observed.state;
+            [state.stoch, state.deter, behavior.imagined.stoch, behavior.imagined.deter].into_iter().for_each(|v| {
+                g.keep(v);
+            });
+        }
+        let sweeps = [
+            Sweep::new(world.loss, "model"),
+            Sweep::new(behavior.actor_loss, "actor"),
+            Sweep::new(behavior.value_loss, "value"),
+        ];
+        let mut plan = Plan::new(g, &sweeps, pool.clone());
+        if let Some(discount) = plan.input("behavior.discount") {
+            plan.input_mut(discount).fill(R::of(c.discount));
+        }
+        let decays = GROUPS
+            .iter()
+            .map(|&group| {
+                let entries = params.layout.group_entries(group).filter(|e| c.decays(&e.name));
+                (group, entries.map(|e| e.range()).collect())
+            })
+            .collect();
+        TrainStep {
+            model: model.clone(),
+            plan,
+            batch,
+            world,
+            behavior,
+            scalars,
+            updates: 0,
+            return_range: None,
+            decays,
+            pool: pool.clone(),
+        }
+    }
+
+    /// Forward and backward: losses and gradients, no update. Inputs must have been filled.
+    pub fn gradients(&mut self, params: &mut Params<R>, seed: u64) {
+        if let Some(range) = self.behavior.range {
+            let floor = self.model.config.return_norm_floor;
+            let range_now = if self.model.config.return_norm { self.return_range.unwrap_or(0.0).max(floor) } else { 1.0 };
+            self.plan.input_mut(range)[0] = R::of(1.0 / range_now);
+        }
+        self.plan.run(params, Clock { seed, step: self.updates });
+    }
+
+    /// Moves the parameters along the gradients; returns the norm of each group's gradient before clipping.
+    pub fn update(&mut self, params: &mut Params<R>) -> [(&'static str, f64); 3] {
+        let c = &self.model.config;
+        self.updates += 1;
+        let norms = GROUPS.map(|group| {
+            let lr = match group {
+                "actor" => c.actor_lr,
+                "value" => c.value_lr,
+                _ => c.model_lr,
+            };
+            let adam = Adam {
+                beta1: c.adam_beta1,
+                beta2: c.adam_beta2,
+                decay: c.weight_decay,
+                ..Adam::new(lr, c.adam_eps, c.grad_clip, self.updates)
+            };
+            let range = params.layout.group_range(group);
+            (group, adam_update(params, range, &adam, &self.decays[group], &self.pool))
+        });
+        if c.slow_value > 0.0 {
+            follow_value(params, c.slow_value);
+        }
+        if c.return_norm {
+            let range = percentile_range(self.plan.value(self.behavior.returns));
+            let rate = c.return_norm_rate;
+            self.return_range = Some(self.return_range.map_or(range, |old| old + rate * (range - old)));
+        }
+        norms
+    }
+
+    /// The scalars of the last step.
+    pub fn metrics(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
+        self.scalars.iter().map(|&(name, var)| (name, self.plan.scalar(var)))
+    }
+
+    /// The first loss or gradient norm that is not finite, by name.
+    pub fn not_finite(&self) -> Option<&'static str> {
+        self.metrics().find(|(_, x)| !x.is_finite()).map(|(name, _)| name)
+    }
+}
+
+/// Distance between the 5th and the 95th percentile (nearest rank).
+fn percentile_range<R: Real>(values: &[R]) -> f64 {
+    let mut sorted: Vec<f64> = values.iter().map(|v| v.f64()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let at = |q: f64| sorted[((sorted.len() - 1) as f64 * q).round() as usize];
+    at(0.95) - at(0.05)
+}

@@ -1,0 +1,96 @@
+//! Learning the world model: Dreamer eq. (10), with the choices that later versions made.
+//!
+//! ```text
+//! loss = kl_scale div + image + reward (+ pcont_scale pcont)
+//! div  = max(mean KL(post || prior), free_nats)
+//! ```
+//! The free nats are granted to the **mean** over the batch, so that no gradient of the divergence passes while the mean is below; with
+//! `free_nats_each` to each state. With `kl_balance` >= 0 the divergence is `kl_balance KL(sg(post) || prior) + kl_rep_scale KL(post || sg(prior))`
+//! (DreamerV2 eq. (5), DreamerV3 eq. (4)).
+
+use super::decoder::decode;
+use super::encoder::encode;
+use super::heads;
+use super::model::Model;
+use super::rssm::{self, Observed};
+use super::step::Batch;
+use crate::autodiff::{Graph, Var};
+use crate::base::Real;
+
+/// The loss of the world model and its terms, each a scalar.
+#[derive(Debug, Clone, Copy)]
+pub struct WorldLoss {
+    /// The sum that is minimised.
+    pub loss: Var,
+    /// -ln p(o_t | s_t), the mean over the batch.
+    pub image: Var,
+    /// -ln p(r_t | s_t), the mean over the batch.
+    pub reward: Var,
+    /// -ln p(discount_t | s_t), the mean over the batch, before its scale.
+    pub pcont: Option<Var>,
+    /// The mean divergence KL(post || prior), before free nats.
+    pub kl: Var,
+    /// The divergence as it enters the loss, before its scale.
+    pub div: Var,
+    /// What was inferred of the batch.
+    pub observed: Observed,
+    /// The decoder's output [T B, ...]: means, or logits.
+    pub decoded: Var,
+}
+
+/// Traces the world model's loss over a batch; `noise` [T, B, S].
+pub fn world_loss<R: Real>(g: &mut Graph<R>, model: &Model, batch: &Batch, noise: Var) -> WorldLoss {
+    let c = &model.config;
+    let (t, b) = (g.shape(batch.action)[0], g.shape(batch.action)[1]);
+    let embed = encode(g, model, batch.obs);
+    let observed = rssm::observe(g, model, embed, batch.action, batch.keep, noise);
+    let feat = observed.state.flat(g).feat();
+
+    let decoded = decode(g, model, &feat);
+    g.scope("world_loss");
+    let image = match &model.observation {
+        super::Observation::Symbolic { classes, .. } if model.categorical_observation() => {
+            g.categorical_nll(decoded, batch.obs, batch.weight, classes)
+        }
+        _ => g.normal_nll(decoded, batch.obs, t * b),
+    };
+    let image = g.mean(image);
+
+    let reward = heads::reward(g, model, &feat);
+    let reward = reward.nll(g, model, batch.reward);
+    let reward = g.mean(reward);
+
+    let pcont = c.pcont.then(|| {
+        let logit = heads::pcont(g, model, &feat);
+        let nll = g.bernoulli_nll(logit, batch.pcont_target);
+        g.mean(nll)
+    });
+
+    g.scope("kl");
+    let each = rssm::kl(g, model, observed.post, observed.prior);
+    let kl = g.mean(each);
+    let free = |g: &mut Graph<R>, each: Var| {
+        if c.free_nats_each {
+            let floored = g.floor(each, c.free_nats);
+            g.mean(floored)
+        } else {
+            let mean = g.mean(each);
+            g.floor(mean, c.free_nats)
+        }
+    };
+    let div = if c.kl_balance < 0.0 {
+        free(g, each)
+    } else {
+        let (post, prior) = (observed.post.stop(g), observed.prior.stop(g));
+        let dynamics = rssm::kl(g, model, post, observed.prior);
+        let representation = rssm::kl(g, model, observed.post, prior);
+        let (dynamics, representation) = (free(g, dynamics), free(g, representation));
+        g.sum(&[(dynamics, c.kl_balance), (representation, c.kl_rep_scale)])
+    };
+
+    g.scope("world_loss");
+    let mut terms = vec![(div, c.kl_scale), (image, 1.0), (reward, 1.0)];
+    terms.extend(pcont.map(|p| (p, c.pcont_scale)));
+    let loss = g.sum(&terms);
+    WorldLoss { loss, image, reward, pcont, kl, div, observed, decoded }
+}
