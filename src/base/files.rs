@@ -80,6 +80,11 @@ pub fn list(directory: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Whether a file or directory of that name is there.
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}
+
 /// Renames a file or a directory within one file system. An existing file of the new name is replaced.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     call(|| fs::rename(from, to)).map_err(|cause| failed(&format!("rename to {} the file", to.display()), from, &cause))
