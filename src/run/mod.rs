@@ -1,1 +1,3 @@
-//! (floor under construction)
+//! The things a command does.
+
+pub mod checkpoint;
