@@ -131,7 +131,8 @@ impl Replay {
 
     /// Adds a row to the stream of environment `env`. The row that is last finishes the episode: it is written to disk, and the
     /// oldest episodes leave memory if the bound is passed. A row that an environment should not have given is an `Error` that
-    /// names the environment, and is not stored (see [`Episode::push`]).
+    /// names the environment, and is not stored (see [`Episode::push`]). If the file cannot be written, the episode stays unfinished
+    /// with all its rows, and [`Replay::truncate`] tries again.
     pub fn add(&mut self, env: usize, row: &Row) -> Result<Option<Finished>> {
         self.streams[env].open.push(row).map_err(|cause| cause.context(format!("environment {env}")))?;
         if row.is_last { self.finish(env) } else { Ok(None) }
@@ -267,5 +268,57 @@ impl Replay {
     pub(super) fn record(&self, number: u64) -> &Record {
         let oldest = self.records.front().expect("an address of a finished episode").number;
         &self.records[(number - oldest) as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::files::{self, fault};
+    use crate::replay::{ActionKind, Obs, ObsKind};
+
+    /// Each call to the operating system fails in turn while an episode finishes and a manifest is made.
+    #[test]
+    fn a_full_disk_loses_no_row_and_no_older_episode() {
+        let directory = std::env::temp_dir().join(format!("dreamer-fast-full-disk-{}", std::process::id()));
+        files::remove(&directory).unwrap();
+        let (observation, action) = (ObsKind::Bytes, ActionKind::Discrete(2));
+        let layout = Layout { key: "symbolic".into(), shape: vec![1], observation, action };
+        let restore = |manifest: &Manifest| Replay::restore(layout.clone(), 1, 1 << 20, 3, &directory, manifest, &[]);
+        let (mut replay, _) = restore(&Manifest::default()).unwrap();
+        let mut before = replay.manifest().unwrap();
+        let row = |t: u8, is_last| Row {
+            observation: Obs::Bytes(if t == 0 { &[0] } else { &[1] }),
+            action: if t == 0 { &[0.0, 0.0] } else { &[0.0, 1.0] },
+            reward: f32::from(t),
+            discount: if is_last { 0.0 } else { 1.0 },
+            is_first: t == 0,
+            is_last,
+        };
+        for n in 0.. {
+            replay.add(0, &row(0, false)).unwrap();
+            let (result, struck) = fault::at(n, fault::Kind::Once, || {
+                replay.add(0, &row(1, true))?;
+                replay.manifest()
+            });
+            if !struck {
+                assert!(n > 4 && result.is_ok(), "{n} calls");
+                break;
+            }
+            assert!(result.unwrap_err().to_string().contains("Free some space"));
+            // What the previous checkpoint names is intact, and with space again the run goes on as if nothing had been.
+            let files_before = files::list(&directory).unwrap();
+            for entry in &before.episodes {
+                Store::open(&directory, 3).unwrap().read(entry, &layout).unwrap();
+                assert!(files_before.contains(&entry.file));
+            }
+            replay.truncate(0).unwrap();
+            before = replay.manifest().unwrap();
+            assert_eq!((before.episodes.len() as u64, before.next_number), (n + 1, n + 1));
+            assert!(replay.record(n).episode.is_terminated() && replay.record(n).episode.rows() == 2);
+        }
+        let (restored, moved) = restore(&replay.manifest().unwrap()).unwrap();
+        assert_eq!((moved, restored.episodes().count()), (0, replay.episodes().count()));
+        files::remove(&directory).unwrap();
     }
 }

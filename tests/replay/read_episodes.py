@@ -1,6 +1,6 @@
 """Reads a directory of episodes with numpy as danijar/dreamer does, checks their contents, writes one back.
 
-Called by tests/replay.rs: read_episodes.py DIRECTORY grid|vector. The expected contents are those of `add` there.
+Called by tests/replay/files.rs: read_episodes.py DIRECTORY grid|vector. The expected contents are those of `add` in main.rs.
 """
 import pathlib
 import re
