@@ -1,6 +1,6 @@
 //! All file access: reading with a bound, writing so that a crash leaves the old file or the new one, append-only logs.
 //!
-//! No other module calls `std::fs`. Every call to the operating system goes through [`call`], so that a test can make each of
+//! No other module calls `std::fs`. Every call to the operating system goes through `call`, so that a test can make each of
 //! them fail in turn. Errors name the path, the cause and what to do.
 //!
 //! What survives what: after [`write_atomic`] returns, the file survives a power cut. After [`write_lazily`] it survives the death of
@@ -51,7 +51,9 @@ pub fn write_lazily(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Makes a file's content survive a power cut. Its name does once [`sync_directory`] was called for its directory.
 pub fn sync(path: &Path) -> Result<()> {
-    call(|| File::open(path)?.sync_all()).map_err(|cause| failed("make durable", path, &cause))
+    // Windows syncs only what is open for writing; Unix does not open directories for it.
+    call(|| OpenOptions::new().read(true).write(cfg!(windows)).open(path)?.sync_all())
+        .map_err(|cause| failed("make durable", path, &cause))
 }
 
 /// Makes the names in a directory survive a power cut.
@@ -78,6 +80,11 @@ pub fn list(directory: &Path) -> Result<Vec<String>> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// Whether a file or directory of that name is there.
+pub fn exists(path: &Path) -> bool {
+    path.exists()
 }
 
 /// Renames a file or a directory within one file system. An existing file of the new name is replaced.

@@ -45,6 +45,8 @@ pub mod stream {
     pub const BOOTSTRAP: u32 = 12;
     /// Random play in `envs rollout`.
     pub const ROLLOUT: u32 = 13;
+    /// Names of episode files; the step is the number of the episode.
+    pub const EPISODE_NAME: u32 = 20;
     /// Tests and gradient checks.
     pub const TEST: u32 = 99;
 }

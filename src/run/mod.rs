@@ -1,6 +1,7 @@
 //! The things a command does, one file each.
 
 pub mod args;
+pub mod checkpoint;
 pub mod dream;
 pub mod envs;
 pub mod eval;

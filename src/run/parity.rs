@@ -1,11 +1,307 @@
-//! `dreamer-fast parity`.
+//! `dreamer-fast parity`: one whole training step against a golden file that independent implementations agree on.
+//!
+//! A golden file is a safetensors file whose metadata states the configuration, with `param/*` before the step, `in/*` (batch and noise),
+//! `loss/*`, `grad/*` (before clipping), `new/*` after one step of Adam, and `out/*` (states). Layouts are those of this project, and
+//! time-major.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use super::args::ParityArgs;
-use crate::base::{Error, Result};
+use serde_json::Value;
+
+use super::args::{ParityArgs, Precision};
+use crate::autodiff::{Params, Var};
+use crate::base::{Error, Real, Result, files};
+use crate::config::{ActorGrad, Config, Latent, ScalarDist, SymbolicLoss};
+use crate::device::Pool;
+use crate::dreamer::step::{NoiseSource, TrainStep};
+use crate::dreamer::{Actions, Model, Observation};
+use crate::ops::normal_nll::HALF_LN_TAU;
+use crate::report::Table;
+
+/// Largest golden file that is read, in bytes.
+const LIMIT: u64 = 4 << 30;
 
 /// Runs the command.
-pub fn command(_args: &ParityArgs) -> Result<ExitCode> {
-    Err(Error::new("`parity` is not built yet"))
+pub fn command(args: &ParityArgs) -> Result<ExitCode> {
+    let pool = Arc::new(Pool::new(0)?);
+    let mut passed = true;
+    for file in &args.files {
+        let golden = Golden::read(file)?;
+        let report = match args.precision {
+            Precision::F64 => compare::<f64>(&golden, &pool)?,
+            Precision::F32 => compare::<f32>(&golden, &pool)?,
+        };
+        passed &= print(file, &report, args.precision);
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A golden file in memory.
+pub struct Golden {
+    path: String,
+    config: serde_json::Map<String, Value>,
+    tensors: BTreeMap<String, (Vec<usize>, Vec<f64>)>,
+}
+
+impl Golden {
+    /// Reads a file; an error names what is missing or damaged.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = files::read(path, LIMIT)?;
+        let damaged = |cause: String| Error::file("read the golden file", path, cause);
+        let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
+        let text = metadata.metadata().as_ref().and_then(|m| m.get("config"));
+        let text = text.ok_or_else(|| damaged("its metadata has no `config`".into()))?;
+        let config = match serde_json::from_str(text) {
+            Ok(Value::Object(map)) => map,
+            _ => return Err(damaged("its metadata `config` is not a JSON object".into())),
+        };
+        let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.tensors() {
+            let data = view.data();
+            let values: Vec<f64> = match view.dtype() {
+                safetensors::Dtype::F64 => {
+                    data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().expect("8 bytes"))).collect()
+                }
+                safetensors::Dtype::F32 => {
+                    data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("4 bytes")).into()).collect()
+                }
+                other => return Err(damaged(format!("tensor {name} is {other:?}; F32 and F64 are read"))),
+            };
+            tensors.insert(name, (view.shape().to_vec(), values));
+        }
+        Ok(Golden { path: path.display().to_string(), config, tensors })
+    }
+
+    fn fail(&self, text: impl std::fmt::Display) -> Error {
+        Error::new(format!("{}: {text}", self.path))
+    }
+
+    fn number(&self, key: &str) -> Result<f64> {
+        let value = self.config.get(key).and_then(Value::as_f64);
+        value.ok_or_else(|| self.fail(format_args!("its configuration has no number `{key}`")))
+    }
+
+    fn count(&self, key: &str) -> Result<usize> {
+        let value = self.config.get(key).and_then(Value::as_u64).filter(|&n| n > 0);
+        value.map(|n| n as usize).ok_or_else(|| self.fail(format_args!("its configuration has no whole number `{key}`")))
+    }
+
+    fn number_or(&self, key: &str, default: f64) -> Result<f64> {
+        if self.config.contains_key(key) { self.number(key) } else { Ok(default) }
+    }
+
+    fn tensor(&self, name: &str) -> Result<&(Vec<usize>, Vec<f64>)> {
+        self.tensors.get(name).ok_or_else(|| self.fail(format_args!("there is no tensor `{name}`")))
+    }
+
+    /// The model that the metadata states.
+    pub fn model(&self) -> Result<Model> {
+        let kind = self.config.get("kind").and_then(Value::as_str).unwrap_or_default().to_string();
+        let units: Vec<usize> = self
+            .config
+            .get("mlp")
+            .and_then(Value::as_array)
+            .map(|list| list.iter().filter_map(Value::as_u64).map(|n| n as usize).collect())
+            .unwrap_or_default();
+        let discrete = self.config.get("discrete").and_then(Value::as_bool).unwrap_or(false);
+        let layers = |key: &str| -> Result<usize> {
+            let value = self.config.get(key).and_then(Value::as_u64);
+            value.map(|n| n as usize).ok_or_else(|| self.fail(format_args!("its configuration has no number `{key}`")))
+        };
+        let defaults = Config::default();
+        let config = Config {
+            batch_size: self.count("B")?,
+            batch_length: self.count("T")?,
+            horizon: self.count("H")?,
+            deter_size: self.count("deter")?,
+            stoch_size: self.count("stoch")?,
+            hidden_size: self.count("hidden")?,
+            num_units: self.count("units")?,
+            cnn_depth: if kind == "image" { self.count("depth")? } else { defaults.cnn_depth },
+            encoder_units: units.clone(),
+            decoder_units: units,
+            reward_layers: layers("reward_layers")?,
+            value_layers: layers("value_layers")?,
+            actor_layers: layers("actor_layers")?,
+            min_std: self.number("min_std")?,
+            free_nats: self.number("free_nats")?,
+            discount: self.number("gamma")?,
+            disclam: self.number("lam")?,
+            model_lr: self.number("lr_model")?,
+            actor_lr: self.number("lr_actor")?,
+            value_lr: self.number("lr_value")?,
+            grad_clip: self.number("clip")?,
+            adam_eps: self.number("eps")?,
+            kl_scale: self.number_or("kl_scale", 1.0)?,
+            action_init_std: self.number_or("init_std", 5.0)?,
+            action_mean_scale: self.number_or("mean_scale", 5.0)?,
+            latent: Latent::Gaussian,
+            actor_grad: ActorGrad::Dynamics,
+            reward_dist: ScalarDist::Normal,
+            value_dist: ScalarDist::Normal,
+            symbolic_loss: SymbolicLoss::Normal,
+            pcont: false,
+            imag_starts: 0,
+            slow_value: 0.0,
+            object_weight: 1.0,
+            ..defaults
+        };
+        let (shape, _) = self.tensor("in/obs")?;
+        let observation = match (kind.as_str(), shape.as_slice()) {
+            ("image", &[_, _, height, width, channels]) => Observation::Image { height, width, channels },
+            ("vector", &[_, _, size]) => Observation::Vector { size },
+            _ => return Err(self.fail(format_args!("kind `{kind}` with observations of shape {shape:?}"))),
+        };
+        let a = self.count("A")?;
+        let actions = if discrete { Actions::Discrete(a) } else { Actions::Continuous(a) };
+        Model::new(&config, observation, actions)
+    }
+}
+
+/// What was compared: the relative error of one tensor.
+struct Row {
+    kind: &'static str,
+    name: String,
+    error: f64,
+}
+
+/// Largest difference over the largest entry of what is wanted.
+fn relative_error<R: Real>(got: &[R], want: &[f64]) -> f64 {
+    let largest = want.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
+    let mut apart = 0.0_f64;
+    for (g, w) in got.iter().zip(want) {
+        let d = (g.f64() - w).abs();
+        // A NaN anywhere is an infinite error.
+        apart = if d.is_nan() { f64::INFINITY } else { apart.max(d) };
+    }
+    if largest == 0.0 { apart } else { apart / largest }
+}
+
+/// Runs the step in the precision of `R` and compares everything that the file holds.
+fn compare<R: Real>(golden: &Golden, pool: &Arc<Pool>) -> Result<Vec<Row>> {
+    let model = golden.model()?;
+    let mut params = Params::<R>::new(Arc::new(model.layout()));
+    let layout = params.layout.clone();
+    for entry in layout.entries() {
+        let (shape, values) = golden.tensor(&format!("param/{}", entry.name))?;
+        if *shape != entry.shape {
+            return Err(golden.fail(format_args!(
+                "param/{} is {shape:?}, but this configuration makes it {:?}",
+                entry.name, entry.shape
+            )));
+        }
+        params.value_mut(&entry.name).iter_mut().zip(values).for_each(|(p, &x)| *p = R::of(x));
+    }
+    for name in golden.tensors.keys().filter_map(|n| n.strip_prefix("param/")) {
+        if layout.entry(name).is_none() {
+            return Err(golden.fail(format_args!("param/{name} is no parameter of this configuration")));
+        }
+    }
+
+    let mut step = TrainStep::new(&model, &params, NoiseSource::Given, pool);
+    let fill = |step: &mut TrainStep<R>, var: Option<Var>, name: &str| -> Result<()> {
+        let (shape, values) = golden.tensor(name)?;
+        let input = step.plan.input_mut(var.expect("an input of the training step"));
+        if input.len() != values.len() {
+            return Err(golden.fail(format_args!("{name} is {shape:?}; {} numbers are needed", input.len())));
+        }
+        input.iter_mut().zip(values).for_each(|(i, &x)| *i = R::of(x));
+        Ok(())
+    };
+    let batch = step.batch;
+    fill(&mut step, Some(batch.obs), "in/obs")?;
+    fill(&mut step, Some(batch.action), "in/action")?;
+    fill(&mut step, Some(batch.reward), "in/reward")?;
+    let noise = ["noise.post", "noise.prior", "noise.action"].map(|name| step.plan.input(name));
+    for (var, name) in noise.into_iter().zip(["in/eps_post", "in/eps_prior", "in/eps_act"]) {
+        fill(&mut step, var, name)?;
+    }
+    // A golden sequence begins in the zero state and lies within one episode.
+    step.plan.input_mut(batch.keep).fill(R::ONE);
+    step.gradients(&mut params, 0);
+
+    let mut rows = Vec::new();
+    let mut row = |kind: &'static str, name: &str, got: &[R]| -> Result<()> {
+        let (shape, want) = golden.tensor(&format!("{kind}/{name}"))?;
+        if want.len() != got.len() {
+            return Err(golden.fail(format_args!("{kind}/{name} is {shape:?}; {} numbers are computed", got.len())));
+        }
+        rows.push(Row { kind, name: name.to_string(), error: relative_error(got, want) });
+        Ok(())
+    };
+    let scalar = |var: Var| step.plan.scalar(var);
+    let elements = model.observation.size() as f64;
+    for (name, value) in [
+        ("model", scalar(step.world.loss)),
+        ("actor", scalar(step.behavior.actor_loss)),
+        ("value", scalar(step.behavior.value_loss)),
+        ("kl", scalar(step.world.kl)),
+        // The file states these without the constant of the normal distribution.
+        ("image_sq", scalar(step.world.image) - elements * HALF_LN_TAU),
+        ("reward_sq", scalar(step.world.reward) - HALF_LN_TAU),
+    ] {
+        if golden.tensors.contains_key(&format!("loss/{name}")) {
+            row("loss", name, &[R::of(value)])?;
+        }
+    }
+    let (state, imagined) = (step.world.observed.state, step.behavior.imagined);
+    if golden.tensors.contains_key("out/post_stoch") {
+        row("out", "post_stoch", step.plan.value(state.stoch))?;
+        row("out", "post_deter", step.plan.value(state.deter))?;
+    }
+    if golden.tensors.contains_key("out/imag_feat") {
+        let (s, d) = (model.stoch(), model.deter());
+        let (stoch, deter) = (step.plan.value(imagined.stoch), step.plan.value(imagined.deter));
+        let feat: Vec<R> = stoch.chunks(s).zip(deter.chunks(d)).flat_map(|(s, d)| [s, d].concat()).collect();
+        row("out", "imag_feat", &feat)?;
+    }
+    for entry in layout.entries() {
+        row("grad", &entry.name, params.grad(&entry.name))?;
+    }
+    step.update(&mut params);
+    for entry in layout.entries() {
+        row("new", &entry.name, params.value(&entry.name))?;
+    }
+    Ok(rows)
+}
+
+/// The bound of a kind of tensor, if it is judged.
+fn bound(kind: &str, precision: Precision) -> Option<f64> {
+    match (precision, kind) {
+        (Precision::F64, _) => Some(1e-10),
+        (Precision::F32, "loss") => Some(1e-5),
+        (Precision::F32, "grad") => Some(1e-3),
+        // Adam's first step is the gradient's sign, so a gradient of nearly zero may move a weight either way.
+        (Precision::F32, _) => None,
+    }
+}
+
+/// Prints the errors of a file; returns whether all are within their bounds.
+fn print(path: &Path, rows: &[Row], precision: Precision) -> bool {
+    println!("{}", path.display());
+    let mut table = Table::new(&["kind", "tensor", ">relative error", ">bound", ""]);
+    let mut passed = true;
+    for row in rows {
+        let bound = bound(row.kind, precision);
+        // Not `>`, which a NaN would slip through.
+        let fails = bound.is_some_and(|b| !(row.error <= b));
+        passed &= !fails;
+        let bound = bound.map_or("not judged".to_string(), |b| format!("{b:.0e}"));
+        let verdict = if fails { "FAIL" } else { "" };
+        table.row([row.kind.into(), row.name.clone(), format!("{:.2e}", row.error), bound, verdict.into()]);
+    }
+    table.rule();
+    for kind in ["loss", "out", "grad", "new"] {
+        if let Some(worst) = rows.iter().filter(|r| r.kind == kind).max_by(|a, b| a.error.total_cmp(&b.error)) {
+            let bound = bound(kind, precision).map_or("not judged".to_string(), |b| format!("{b:.0e}"));
+            let name = format!("worst: {}", worst.name);
+            table.row([kind.into(), name, format!("{:.2e}", worst.error), bound, String::new()]);
+        }
+    }
+    println!("{table}{}\n", if passed { "all within their bounds" } else { "FAILED: see the rows marked FAIL" });
+    passed
 }
