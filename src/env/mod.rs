@@ -5,11 +5,13 @@
 
 pub mod minigrid;
 pub mod numpy_rng;
+pub mod pendulum;
 pub mod render;
 pub mod rollout;
 pub mod vec_env;
 
 pub use numpy_rng::NumpyRng;
+pub use pendulum::Pendulum;
 pub use rollout::{Policy, rollout};
 pub use vec_env::VecEnv;
 
@@ -193,6 +195,9 @@ pub fn make(id: &str, options: &Options) -> Result<Box<dyn Env>> {
     if let Some(env) = minigrid::make(id, options) {
         return env;
     }
+    if id == pendulum::ID {
+        return Ok(Box::new(Pendulum::new(options)?));
+    }
     let nearest = ids().into_iter().min_by_key(|known| edit_distance(id, known)).expect("there are worlds");
     Err(Error::new(format!(
         "there is no world {id}: did you mean {nearest}? (`dreamer-fast envs list` shows them all)"
@@ -201,7 +206,7 @@ pub fn make(id: &str, options: &Options) -> Result<Box<dyn Env>> {
 
 /// The ids of all worlds. `MiniGrid-DoorKey-NxN-v0` exists for other sizes, too.
 pub fn ids() -> Vec<&'static str> {
-    minigrid::IDS.to_vec()
+    minigrid::IDS.iter().copied().chain([pendulum::ID]).collect()
 }
 
 /// Letters to insert, delete or replace to turn one word into the other; capitals count as small letters.

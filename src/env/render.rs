@@ -329,7 +329,7 @@ mod tests {
                 compared += 1;
             }
         }
-        assert_eq!(compared, 6 * 56 * 10, "6 sizes, 56 cells, 10 ways");
+        assert_eq!(compared, (6 * 56 + 1) * 10, "6 sizes of 56 cells, and an empty one at size 100, each in 10 ways");
     }
 
     #[test]
