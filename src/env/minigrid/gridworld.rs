@@ -178,6 +178,15 @@ impl<T: Task> Env for Gridworld<T> {
         Some(self.world.direction)
     }
 
+    fn layout(&self) -> Option<Vec<u8>> {
+        let grid = &self.world.grid;
+        let columns = (0..grid.width()).flat_map(|x| (0..grid.height()).map(move |y| Point::new(x, y)));
+        let mut bytes: Vec<u8> = columns.flat_map(|at| grid.get(at).encode()).collect();
+        let agent = grid.point(self.world.agent);
+        bytes.extend([agent.x as u8, agent.y as u8, self.world.direction]);
+        Some(bytes)
+    }
+
     fn picture(&self) -> Picture {
         let (width, height) = self.task.size();
         let (width, height) = (width * PICTURE_TILE, height * PICTURE_TILE);
