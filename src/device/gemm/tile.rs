@@ -84,6 +84,9 @@ unsafe fn multiply<L: Lanes, const M: usize, const V: usize, const DOWN: bool>(t
                 sums[i][v] = if whole { L::load(c) } else { L::load_first(c, last) };
             });
         }
+        if t.mode == Mode::Add {
+            each::<L, M, V>(t, last, |_, _, _, c| L::prefetch(c));
+        }
         let (mut a, mut b) = (t.a, t.b);
         for _ in 0..t.depth {
             let mut y = [L::zero(); V];
