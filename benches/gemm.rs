@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dreamer_fast::device::gemm::{gemm_packed, gemm_tn, pack_b, packed_len};
-use dreamer_fast::device::simd::{level, vectorize};
+use dreamer_fast::device::simd::{level, with_level};
 use gemm::Parallelism;
 
 /// (m, k, n) of `C = A B`: GRU and posterior at a batch of 32, priors of a chunk, imagination, heads, a value's last layer.
@@ -40,15 +40,18 @@ fn peak(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements((2 * STEPS * LANES) as u64));
     group.bench_function(format!("multiply-add, {:?}", level()), |bencher| {
         bencher.iter(|| {
-            vectorize(|| {
-                let mut sums = [black_box(0.0_f32); LANES];
-                for _ in 0..STEPS {
-                    for sum in &mut sums {
-                        *sum = sum.mul_add(0.999, 0.001);
+            with_level(
+                #[inline(always)]
+                || {
+                    let mut sums = [black_box(0.0_f32); LANES];
+                    for _ in 0..STEPS {
+                        for sum in &mut sums {
+                            *sum = sum.mul_add(0.999, 0.001);
+                        }
                     }
-                }
-                sums
-            })
+                    sums
+                },
+            )
         });
     });
 }

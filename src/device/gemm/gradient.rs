@@ -90,7 +90,10 @@ unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element) {
             // SAFETY: rows start..start + depth, columns column..column + columns of dY are within the caller's matrix.
             unsafe {
                 let dy = p.dy.add(start * p.ldy + column);
-                L::enter(|| copy::<L>(dy, p.ldy, depth, columns, panel));
+                L::enter(
+                    #[inline(always)]
+                    || copy::<L>(dy, p.ldy, depth, columns, panel),
+                );
             }
             for (top, bottom) in pieces(p.k, L::ROWS, 1) {
                 ahead.iter_mut().for_each(Ahead::ask::<L>);

@@ -34,7 +34,7 @@ pub use matrix::MatrixMut;
 pub use product::BLOCK;
 
 use crate::base::Real;
-use crate::device::simd::{Level, level};
+use crate::device::simd::{Level, level, vectorize};
 use gradient::Gradient;
 use lanes::Plain;
 use product::Product;
@@ -82,7 +82,7 @@ pub fn panel_width<R: Real>() -> usize {
 
 /// Elements of a packed B `[k, n]`.
 pub fn packed_len<R: Real>(k: usize, n: usize) -> usize {
-    k * n.next_multiple_of(panel_width::<R>())
+    k.saturating_mul(n.next_multiple_of(panel_width::<R>()))
 }
 
 /// Packs B `[k, n]`.
@@ -92,7 +92,8 @@ pub fn packed_len<R: Real>(k: usize, n: usize) -> usize {
 pub fn pack_b<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, out: &mut [R]) {
     check("b", b.len(), k, n, ldb);
     check_packed::<R>(out.len(), k, n);
-    pack::plain(b, k, n, ldb, panel_width::<R>(), out);
+    let width = panel_width::<R>();
+    vectorize!(|| pack::plain(b, k, n, ldb, width, out));
 }
 
 /// Packs B `[k, n]` which is stored as its transpose `[n, k]` with leading dimension `ldb`: for `dx = dy W^T`, W as it stands.
@@ -102,7 +103,8 @@ pub fn pack_b<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, out: &mut [R]) {
 pub fn pack_bt<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, out: &mut [R]) {
     check("b", b.len(), n, k, ldb);
     check_packed::<R>(out.len(), k, n);
-    pack::transposed(b, k, n, ldb, panel_width::<R>(), out);
+    let width = panel_width::<R>();
+    vectorize!(|| pack::transposed(b, k, n, ldb, width, out));
 }
 
 /// `C (+)= A B`: C `[m, n]`, A `[m, k]`, B packed. Without `accumulate` C is overwritten, also where it holds a NaN.
@@ -150,6 +152,12 @@ pub fn gemm_packed_columns<R: Real>(
         columns.end
     );
     if m == 0 || n == 0 {
+        return;
+    }
+    if k == 0 {
+        if !accumulate {
+            (0..m).for_each(|i| c.row(i).fill(R::ZERO));
+        }
         return;
     }
     let (start, ldc) = c.raw();
@@ -213,7 +221,7 @@ pub fn gemm_tn_tile<R: Real>(
 /// Whether a slice of `len` elements holds `[rows, columns]` with leading dimension `ld`.
 fn check(name: &str, len: usize, rows: usize, columns: usize, ld: usize) {
     assert!(rows < 2 || columns <= ld, "gemm: {name} has rows of {columns} columns but leading dimension {ld}");
-    let needed = if rows == 0 || columns == 0 { 0 } else { (rows - 1) * ld + columns };
+    let needed = if rows == 0 || columns == 0 { 0 } else { (rows - 1).saturating_mul(ld).saturating_add(columns) };
     assert!(
         len >= needed,
         "gemm: {name} holds {len} elements, [{rows}, {columns}] with leading dimension {ld} needs {needed}"

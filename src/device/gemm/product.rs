@@ -40,15 +40,14 @@ pub(super) fn pieces(len: usize, most: usize, unit: usize) -> impl Iterator<Item
 pub(super) unsafe fn run<L: Lanes>(p: &Product<L::Element>) {
     let width = 2 * L::LEN;
     let panel = p.k * width;
-    let mut start = 0;
-    loop {
+    for start in (0..p.k).step_by(BLOCK) {
         let depth = (p.k - start).min(BLOCK);
         let mode = match (p.accumulate, start) {
             (true, _) => Mode::Add,
             (false, 0) => Mode::Set,
             (false, _) => Mode::Continue,
         };
-        let group = (CACHE / (depth.max(1) * width * size_of::<L::Element>())).max(1) * width;
+        let group = (CACHE / (depth * width * size_of::<L::Element>())).max(1) * width;
         for first in (0..p.n).step_by(group) {
             let end = (first + group).min(p.n);
             for (top, bottom) in pieces(p.m, L::ROWS, 1) {
@@ -79,10 +78,6 @@ pub(super) unsafe fn run<L: Lanes>(p: &Product<L::Element>) {
                     column += columns;
                 }
             }
-        }
-        start += depth;
-        if start >= p.k {
-            return;
         }
     }
 }

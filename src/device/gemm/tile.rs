@@ -51,7 +51,7 @@ pub(super) unsafe fn run<L: Lanes, const DOWN: bool>(rows: usize, vectors: usize
         ($($m:literal $v:literal)*) => {
             match (rows, vectors) {
                 // SAFETY: the caller's promises, passed on.
-                $(($m, $v) if $m <= L::ROWS => unsafe { L::enter(|| multiply::<L, $m, $v, DOWN>(tile)) },)*
+                $(($m, $v) if $m <= L::ROWS => unsafe { L::enter(#[inline(always)] || multiply::<L, $m, $v, DOWN>(tile)) },)*
                 _ => unreachable!("no kernel for {rows} rows of {vectors} vectors"),
             }
         };
