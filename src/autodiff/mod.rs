@@ -9,6 +9,7 @@ pub mod params;
 mod place;
 pub mod plan;
 mod schedule;
+pub mod surrogate;
 pub mod sweep;
 
 pub use graph::{Graph, Var};

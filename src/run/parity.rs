@@ -162,11 +162,23 @@ impl Golden {
     }
 }
 
-/// What was compared: the relative error of one tensor.
-struct Row {
-    kind: &'static str,
-    name: String,
-    error: f64,
+/// What was compared: one tensor.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// `loss`, `out`, `grad` or `new`.
+    pub kind: &'static str,
+    /// Name of the tensor within its kind.
+    pub name: String,
+    /// Largest difference over the largest entry of what is wanted.
+    pub error: f64,
+}
+
+impl Row {
+    /// Whether the error is above the bound of its kind.
+    pub fn fails(&self, precision: Precision) -> bool {
+        // Not `>`, which a NaN would slip through.
+        bound(self.kind, precision).is_some_and(|bound| !(self.error <= bound))
+    }
 }
 
 /// Largest difference over the largest entry of what is wanted.
@@ -182,7 +194,7 @@ fn relative_error<R: Real>(got: &[R], want: &[f64]) -> f64 {
 }
 
 /// Runs the step in the precision of `R` and compares everything that the file holds.
-fn compare<R: Real>(golden: &Golden, pool: &Arc<Pool>) -> Result<Vec<Row>> {
+pub fn compare<R: Real>(golden: &Golden, pool: &Arc<Pool>) -> Result<Vec<Row>> {
     let model = golden.model()?;
     let mut params = Params::<R>::new(Arc::new(model.layout()));
     let layout = params.layout.clone();
@@ -270,7 +282,7 @@ fn compare<R: Real>(golden: &Golden, pool: &Arc<Pool>) -> Result<Vec<Row>> {
 }
 
 /// The bound of a kind of tensor, if it is judged.
-fn bound(kind: &str, precision: Precision) -> Option<f64> {
+pub fn bound(kind: &str, precision: Precision) -> Option<f64> {
     match (precision, kind) {
         (Precision::F64, _) => Some(1e-10),
         (Precision::F32, "loss") => Some(1e-5),
@@ -286,11 +298,9 @@ fn print(path: &Path, rows: &[Row], precision: Precision) -> bool {
     let mut table = Table::new(&["kind", "tensor", ">relative error", ">bound", ""]);
     let mut passed = true;
     for row in rows {
-        let bound = bound(row.kind, precision);
-        // Not `>`, which a NaN would slip through.
-        let fails = bound.is_some_and(|b| !(row.error <= b));
+        let fails = row.fails(precision);
         passed &= !fails;
-        let bound = bound.map_or("not judged".to_string(), |b| format!("{b:.0e}"));
+        let bound = bound(row.kind, precision).map_or("not judged".to_string(), |b| format!("{b:.0e}"));
         let verdict = if fails { "FAIL" } else { "" };
         table.row([row.kind.into(), row.name.clone(), format!("{:.2e}", row.error), bound, verdict.into()]);
     }
