@@ -141,6 +141,9 @@ keys! {
         action_repeat: usize = 1, Within(1.0, 100.0), fixed;
         /// Environment steps after which an episode is cut; 0 means the task's own limit.
         time_limit: u32 = 0, Any, fixed;
+        /// Share of a gridworld's layouts that training never sees: evaluations play only these. A layout belongs to one side by a
+        /// checksum of itself, so the split is the same for every run. 0 keeps none apart: evaluations then only differ by seed.
+        holdout: f64 = 0.25, Within(0.0, 0.9), fixed;
         /// What happens to a reward before it is learned from.
         clip_rewards: ClipRewards = ClipRewards::None, Any, fixed;
     }

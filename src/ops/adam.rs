@@ -4,10 +4,10 @@
 //! (U1) norm = sqrt(sum g^2)                                  over the whole group
 //! (U2) g  <- g clip / max(norm, clip)
 //! (U3) m  <- b1 m + (1 - b1) g          v <- b2 v + (1 - b2) g^2
-//! (U4) p  <- p (1 - lr decay) - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+//! (U4) p  <- p (1 - decay) - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 //! ```
 //! Sources: Kingma and Ba, 2015, Algorithm 1 (eps beside the corrected root; Keras, and so danijar/dreamer, puts it before
-//! the correction); Loshchilov and Hutter, 2019, for the decoupled decay.
+//! the correction); danijar/dreamerv2 `common/tfutils.py` for the decay, a share of the weight that no learning rate scales.
 //!
 //! The norm is summed over blocks of fixed size whose sums are added in order, so it does not depend on the number of threads.
 
@@ -83,7 +83,7 @@ pub fn adam_update<R: Real>(
     let lr = R::of(adam.lr);
     params.version += 1;
     if adam.decay > 0.0 {
-        let keep = R::of(1.0 - adam.lr * adam.decay);
+        let keep = R::of(1.0 - adam.decay);
         for decayed in decays {
             params.value.all_mut()[decayed.clone()].iter_mut().for_each(|p| *p *= keep);
         }
@@ -96,7 +96,7 @@ pub fn adam_update<R: Real>(
         let (mut p, mut m, mut v) = (value.lock(block), m.lock(block), v.lock(block));
         let g = &grad[block * BLOCK..][..p.len()];
         let (p, m, v) = (&mut p[..], &mut m[..], &mut v[..]);
-        vectorize(|| {
+        vectorize!(|| {
             for i in 0..g.len() {
                 let g = g[i] * scale; // (U2)
                 m[i] = b1 * m[i] + rest1 * g; // (U3)

@@ -70,7 +70,7 @@ impl<R: Real> Op<R> for GruCell {
             let (r, zn) = gates[row * 3 * d..][..3 * d].split_at_mut(d);
             let (z, n) = zn.split_at_mut(d);
             let out = &mut h_next[row * d..][..d];
-            vectorize(|| {
+            vectorize!(|| {
                 for i in 0..d {
                     r[i] = (xp[i] + hp[i]).sigmoid(); // (G1)
                     z[i] = (xp[d + i] + hp[d + i]).sigmoid(); // (G2)
@@ -100,7 +100,7 @@ impl<R: Real> Op<R> for GruCell {
             if let Some(dxp) = dxp.as_deref_mut() {
                 let (dr, dzn) = dxp[wide.clone()].split_at_mut(d);
                 let (dz, dn) = dzn.split_at_mut(d);
-                vectorize(|| {
+                vectorize!(|| {
                     for i in 0..d {
                         dr[i] += before_r(i);
                         dz[i] += before_z(i);
@@ -111,7 +111,7 @@ impl<R: Real> Op<R> for GruCell {
             if let Some(dhp) = dhp.as_deref_mut() {
                 let (dr, dzn) = dhp[wide].split_at_mut(d);
                 let (dz, dn) = dzn.split_at_mut(d);
-                vectorize(|| {
+                vectorize!(|| {
                     for i in 0..d {
                         dr[i] += before_r(i);
                         dz[i] += before_z(i);
@@ -121,7 +121,7 @@ impl<R: Real> Op<R> for GruCell {
             }
             if let Some(dh) = dh.as_deref_mut() {
                 let dh = &mut dh[narrow];
-                vectorize(|| (0..d).for_each(|i| dh[i] += z[i] * dout[i]));
+                vectorize!(|| (0..d).for_each(|i| dh[i] += z[i] * dout[i]));
             }
         }
     }

@@ -1,11 +1,126 @@
-//! `dreamer-fast envs`.
+//! `dreamer-fast envs`: the built-in worlds.
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use super::args::EnvsArgs;
+use super::args::{EnvsArgs, EnvsCommand, RolloutObs, RolloutPolicy};
 use crate::base::{Error, Result};
+use crate::env::{self, Actions, Observation, Options, Policy, View};
+use crate::report::Table;
 
 /// Runs the command.
-pub fn command(_args: &EnvsArgs) -> Result<ExitCode> {
-    Err(Error::new("`envs` is not built yet"))
+pub fn command(args: &EnvsArgs) -> Result<ExitCode> {
+    match &args.command {
+        EnvsCommand::List => list(),
+        EnvsCommand::Show { id } => show(id),
+        EnvsCommand::Rollout(rollout) => {
+            let options = Options {
+                view: match rollout.obs {
+                    RolloutObs::Symbolic => View::Symbolic,
+                    RolloutObs::Rgb => View::RgbPartial,
+                },
+                tile_size: rollout.tile_size,
+                ..Options::default()
+            };
+            let mut env = env::make(&rollout.task, &options)?;
+            let policy = match rollout.policy {
+                RolloutPolicy::Random => Policy::Random,
+                RolloutPolicy::Expert => Policy::Expert,
+            };
+            let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+            env::rollout(&mut *env, rollout.seed, policy, rollout.policy_seed, rollout.steps as u64, &mut out)?;
+            out.flush().map_err(|cause| Error::new(format!("cannot write to standard output: {cause}")))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn shape(observation: &Observation) -> String {
+    match observation {
+        Observation::Symbolic { height, width, .. } => format!("{height}x{width} cells"),
+        Observation::Image { height, width, channels } => format!("{height}x{width}x{channels} pixels"),
+        Observation::Vector { size } => format!("{size} numbers"),
+    }
+}
+
+fn actions(actions: &Actions) -> String {
+    match actions {
+        Actions::Discrete { n } => format!("{n}"),
+        Actions::Continuous { size } => format!("{size} in -1..1"),
+    }
+}
+
+fn list() -> Result<ExitCode> {
+    let mut table = Table::new(&["id", "observation", ">actions", ">step limit", "what it asks for"]);
+    for id in env::ids() {
+        let env = env::make(id, &Options::default())?;
+        let spec = env.spec();
+        table.row([
+            id.to_string(),
+            shape(&spec.observation),
+            actions(&spec.actions),
+            spec.max_steps.to_string(),
+            spec.summary.clone(),
+        ]);
+    }
+    print!("{table}");
+    println!("\n`dreamer-fast envs show ID` draws one; gridworlds also give pixels (--set observation=rgb_partial).");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Letters of the object types in a drawn layout.
+const LETTERS: [char; 11] = ['?', ' ', '#', '.', 'D', 'K', 'O', 'B', 'G', '~', 'A'];
+
+fn show(id: &str) -> Result<ExitCode> {
+    let mut env = env::make(id, &Options::default())?;
+    let spec = env.spec().clone();
+    println!("{id}: {}", spec.summary);
+    println!("observation: {}", shape(&spec.observation));
+    println!("actions:     {}", actions(&spec.actions));
+    println!("step limit:  {}", spec.max_steps);
+    for seed in 0..2 {
+        env.reset(Some(seed));
+        let Some(layout) = env.layout() else { return Ok(ExitCode::SUCCESS) };
+        // Columns of (type, colour, state), then the agent's x, y and direction.
+        let (cells, agent) = layout.split_at(layout.len() - 3);
+        let steps = solve(&mut *env, spec.max_steps);
+        let plan = steps.map_or(String::new(), |n| format!(", solved in {n} steps at best"));
+        println!("\nseed {seed}{plan}");
+        // A picture has square tiles, so its aspect is that of the grid.
+        let picture = env.picture();
+        let area = cells.len() / 3;
+        let height = (1..=area)
+            .find(|&h| area.is_multiple_of(h) && h * picture.width == area / h * picture.height)
+            .expect("a layout is a rectangle");
+        let width = cells.len() / 3 / height;
+        for y in 0..height {
+            let line: String = (0..width)
+                .map(|x| {
+                    if (usize::from(agent[0]), usize::from(agent[1])) == (x, y) {
+                        ['>', 'v', '<', '^'][usize::from(agent[2]) % 4]
+                    } else {
+                        LETTERS[usize::from(cells[3 * (x * height + y)]).min(10)]
+                    }
+                })
+                .collect();
+            println!("  {}", line.trim_end());
+        }
+    }
+    println!("\n> v < ^ agent   # wall   D door   K key   O ball   B box   G goal   ~ lava");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Steps of the expert from here to the end, on a copy of the state that is put back.
+fn solve(env: &mut dyn env::Env, limit: u32) -> Option<u32> {
+    let state = env.save();
+    let mut steps = None;
+    for step in 1..=limit {
+        let Some(action) = env.expert() else { break };
+        if env.step(env::Action::Discrete(action)).ended() {
+            steps = Some(step);
+            break;
+        }
+    }
+    env.load(&state).expect("a state that was just saved loads");
+    steps
 }

@@ -1,11 +1,15 @@
 //! The things a command does, one file each.
 
+pub mod agent;
 pub mod args;
 pub mod checkpoint;
+pub mod collect;
 pub mod dream;
 pub mod envs;
 pub mod eval;
+pub mod evaluate;
 pub mod explain;
 pub mod gradcheck;
 pub mod parity;
 pub mod train;
+pub mod world;

@@ -1,12 +1,317 @@
-//! `dreamer-fast train`.
+//! `dreamer-fast train`: prefill, collect, train at a set ratio, evaluate, log, save, and resume.
+//!
+//! Everything that the loop decides follows from the number of environment steps, and everything else that it depends on is in the
+//! checkpoint. So a run that was stopped at any moment, by whatever means, and started again ends with the same bits.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
 
-use super::args::TrainArgs;
-use crate::base::{Error, Result};
-use crate::config::Resolved;
+use serde_json::json;
+
+use super::agent::{Agent, Learner};
+use super::args::{CONFIG_FILE, TrainArgs};
+use super::checkpoint::{self, Checkpoint, Loaded};
+use super::collect::{Actor, Collector, EpisodeEnd};
+use super::dream;
+use super::evaluate::{Scores, evaluate};
+use super::world::World;
+use crate::base::{Error, Result, files};
+use crate::config::{Config, Device, Resolved};
+use crate::device::Pool;
+use crate::dreamer::policy::Choice;
+use crate::replay::{Manifest, Replay};
+use crate::report::journal::{Journal, JournalState};
+use crate::report::progress::{self, Progress, Status};
+
+/// Training episodes that the success on display is a mean of.
+const RECENT: usize = 100;
 
 /// Runs the command.
-pub fn command(_args: &TrainArgs, _settings: &Resolved) -> Result<ExitCode> {
-    Err(Error::new("`train` is not built yet"))
+pub fn command(args: &TrainArgs, settings: &Resolved) -> Result<ExitCode> {
+    let logdir = args.logdir(settings);
+    let config = &settings.config;
+    match config.device {
+        Device::Cuda => {
+            return Err(Error::new(
+                "device=cuda: this build runs on the CPU only; take --device cpu, or auto, which does the same",
+            ));
+        }
+        Device::Auto | Device::Cpu => {}
+    }
+    let _lock = files::Lock::take(&logdir)?;
+    files::write_atomic(&logdir.join(CONFIG_FILE), settings.toml().as_bytes())?;
+    let mut run = Run::open(&logdir, config)?;
+    let c = run.agent.world.config().clone();
+    eprintln!(
+        "{} by preset {}, seed {}, on {} CPU thread{}; {} parameters; writing to {}",
+        c.task,
+        settings.preset,
+        c.seed,
+        run.agent.pool.threads(),
+        if run.agent.pool.threads() == 1 { "" } else { "s" },
+        progress::grouped(run.agent.params.layout.entries().iter().map(|e| e.len() as u64).sum()),
+        logdir.display()
+    );
+    if run.steps > 0 {
+        eprintln!("resuming at step {} of {}", progress::grouped(run.steps), progress::grouped(c.steps));
+    }
+    run.train()?;
+    run.finish()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A run under way.
+struct Run {
+    logdir: PathBuf,
+    agent: Agent,
+    learner: Learner,
+    collector: Collector,
+    replay: Replay,
+    journal: Journal,
+    /// Environment steps done.
+    steps: u64,
+    episodes: u64,
+    /// The last training episodes, newest last.
+    recent: Vec<EpisodeEnd>,
+    /// Success and return of the last evaluation.
+    tested: Option<(f64, f64)>,
+}
+
+/// Whether going from `before` to `after` passes a multiple of `every`; how many.
+fn crossings(before: u64, after: u64, every: u64) -> u64 {
+    if every == 0 { 0 } else { after / every - before / every }
+}
+
+impl Run {
+    /// A new run, or the one that the log directory holds.
+    fn open(logdir: &Path, config: &Config) -> Result<Self> {
+        let pool = Arc::new(Pool::new(config.threads)?);
+        let world = World::new(config)?;
+        let Some(newest) = checkpoint::load(logdir)? else {
+            return Run::assemble(logdir, world, pool, None);
+        };
+        newest.notices.iter().for_each(|notice| eprintln!("{notice}"));
+        let generation = newest.generation;
+        match Run::assemble(logdir, world.clone(), pool.clone(), Some(newest)) {
+            Ok(run) => Ok(run),
+            Err(cause) => {
+                // An episode file may be damaged that only the newest checkpoint names.
+                let older = checkpoint::generations(logdir)?.into_iter().rev().find(|&g| g < generation);
+                let Some(older) = older else { return Err(cause) };
+                eprintln!("Checkpoint {generation} cannot be used: {cause} Going on from checkpoint {older} instead.");
+                Run::assemble(logdir, world, pool, Some(checkpoint::load_generation(logdir, older)?))
+            }
+        }
+    }
+
+    fn assemble(logdir: &Path, world: World, pool: Arc<Pool>, loaded: Option<Loaded>) -> Result<Self> {
+        let c = world.config().clone();
+        let mut agent = Agent::new(world, pool);
+        let mut learner = Learner::new(&agent);
+        let mut collector = Collector::new(&agent)?;
+        let state = loaded.as_ref().map(|l| l.state.clone()).unwrap_or_default();
+        let decode = |what: &str, cause: serde_json::Error| {
+            Error::new(format!("the checkpoint's {what} cannot be read: {cause}"))
+        };
+        let (mut manifest, mut journal_state) = (Manifest::default(), JournalState::default());
+        let mut open_rows: &[u8] = &[];
+        if let Some(loaded) = &loaded {
+            agent.load(loaded, true)?;
+            learner.restore(&state["learner"])?;
+            collector.restore(loaded)?;
+            manifest = serde_json::from_value(state["replay"].clone()).map_err(|e| decode("list of episodes", e))?;
+            journal_state = serde_json::from_value(state["journal"].clone()).map_err(|e| decode("journal", e))?;
+            open_rows = loaded.bytes.get("replay.open").map_or(&[], Vec::as_slice);
+        }
+        let episodes = logdir.join("episodes");
+        let capacity = usize::try_from(c.replay_bytes).unwrap_or(usize::MAX);
+        let (replay, moved) = Replay::restore(
+            agent.world.layout.clone(),
+            c.envs,
+            capacity,
+            c.seed,
+            &episodes,
+            &manifest,
+            open_rows,
+        )?;
+        if moved > 0 {
+            eprintln!(
+                "{moved} episodes collected after the checkpoint were set aside in {}",
+                episodes.join("aside").display()
+            );
+        }
+        let journal = Journal::open(logdir, &journal_state)?;
+        let recent: Vec<(u64, u64, bool)> = serde_json::from_value(state["recent"].clone()).unwrap_or_default();
+        Ok(Run {
+            logdir: logdir.to_path_buf(),
+            agent,
+            learner,
+            collector,
+            replay,
+            journal,
+            steps: state["steps"].as_u64().unwrap_or(0),
+            episodes: state["episodes"].as_u64().unwrap_or(0),
+            recent: recent
+                .into_iter()
+                .map(|(total, length, success)| EpisodeEnd { total_reward: f64::from_bits(total), length, success })
+                .collect(),
+            tested: serde_json::from_value(state["tested"].clone()).unwrap_or_default(),
+        })
+    }
+
+    /// Saves everything that the rest of the run depends on.
+    fn save(&mut self) -> Result<()> {
+        let manifest = self.replay.manifest()?;
+        let open = self.replay.open_rows();
+        let journal = self.journal.checkpoint()?;
+        let (collector, environments) = self.collector.state();
+        let recent: Vec<(u64, u64, bool)> =
+            self.recent.iter().map(|e| (e.total_reward.to_bits(), e.length, e.success)).collect();
+        let state = json!({
+            "steps": self.steps,
+            "episodes": self.episodes,
+            "learner": self.learner.state(),
+            "collector": collector,
+            "replay": manifest,
+            "journal": journal,
+            "recent": recent,
+            "tested": self.tested,
+        });
+        let mut tensors = self.agent.tensors();
+        tensors.extend(self.collector.memory());
+        let bytes = vec![("replay.open".to_string(), &open[..]), ("environments".to_string(), &environments[..])];
+        checkpoint::save(&self.logdir, &Checkpoint { tensors, bytes, state })?;
+        Ok(())
+    }
+
+    fn train(&mut self) -> Result<()> {
+        let c = self.agent.world.config().clone();
+        let mut display = Progress::new(c.steps);
+        let mut logged = (self.steps, Instant::now());
+        while self.steps < c.steps {
+            let before = self.steps;
+            let actor = match before < c.prefill {
+                true => Actor::Random,
+                false => Actor::Policy { noise: c.expl_amount_at(before) },
+            };
+            let ends = self.collector.step(&mut self.agent, &mut self.replay, actor)?;
+            self.steps += self.collector.stride(&self.agent);
+            for end in ends {
+                self.log_episode(&end)?;
+            }
+            let updates = if self.steps < c.prefill {
+                0
+            } else if before < c.prefill {
+                c.pretrain
+            } else {
+                c.train_steps * crossings(before - c.prefill, self.steps - c.prefill, c.train_every) as usize
+            };
+            for _ in 0..updates {
+                let metrics = self.learner.update(&mut self.agent, &self.replay)?;
+                metrics.into_iter().for_each(|(name, value)| self.journal.add(name, value));
+                self.show(&mut display);
+            }
+            if crossings(before, self.steps, c.log_every) > 0 {
+                if before >= c.prefill && c.exploration() != crate::config::Exploration::None {
+                    self.journal.add("expl_amount", c.expl_amount_at(before));
+                }
+                let fps = (self.steps - logged.0) as f64 / logged.1.elapsed().as_secs_f64();
+                logged = (self.steps, Instant::now());
+                self.journal.write_means(self.steps, &[("fps", fps)])?;
+            }
+            if self.steps >= c.prefill && crossings(before, self.steps, c.eval_every) > 0 && self.steps < c.steps {
+                self.test(c.eval_episodes, &mut display)?;
+            }
+            if self.steps >= c.prefill && crossings(before, self.steps, c.video_every) > 0 {
+                let frames = dream::open_loop(&mut self.agent, self.steps)?;
+                self.journal.video(self.steps, "agent/openl", &frames, dream::FRAMES_PER_SECOND)?;
+            }
+            if crossings(before, self.steps, c.save_every) > 0 || self.steps >= c.steps {
+                self.save()?;
+            }
+            self.show(&mut display);
+        }
+        display.finish();
+        Ok(())
+    }
+
+    fn log_episode(&mut self, end: &EpisodeEnd) -> Result<()> {
+        self.episodes += 1;
+        let mut scalars = vec![
+            ("train/return", end.total_reward),
+            ("train/length", end.length as f64),
+            ("episodes", self.episodes as f64),
+        ];
+        if self.has_goal() {
+            scalars.insert(2, ("train/success", f64::from(u8::from(end.success))));
+        }
+        self.journal.write(self.steps, "sim", &scalars)?;
+        if self.recent.len() == RECENT {
+            self.recent.remove(0);
+        }
+        self.recent.push(*end);
+        Ok(())
+    }
+
+    /// Whether episodes of the task can succeed; where they cannot, only returns are shown.
+    fn has_goal(&self) -> bool {
+        self.agent.world.model.actions.discrete()
+    }
+
+    fn test(&mut self, episodes: usize, display: &mut Progress) -> Result<()> {
+        let seed = test_seed(self.agent.world.config().seed);
+        let greedy = evaluate(&mut self.agent, episodes, seed, Choice::Mode)?;
+        let (success, total) = (Scores::mean(&greedy.successes), Scores::mean(&greedy.returns));
+        let mut scalars = vec![("test/return", total), ("test/length", Scores::mean(&greedy.lengths))];
+        let mut line = format!("step {:>7}: return {total:.3}", progress::grouped(self.steps));
+        if self.has_goal() {
+            scalars.push(("test/success", success));
+            line += &format!(", success {:.1} %", 100.0 * success);
+        }
+        self.journal.write(self.steps, "sim", &scalars)?;
+        self.tested = Some((success, total));
+        display.println(&format!("{line}, greedy, over {episodes} layouts that training never sees"));
+        Ok(())
+    }
+
+    fn show(&self, display: &mut Progress) {
+        let recent = |f: &dyn Fn(&EpisodeEnd) -> f64| {
+            (!self.recent.is_empty()).then(|| self.recent.iter().map(f).sum::<f64>() / self.recent.len() as f64)
+        };
+        let names = ["model_loss", "actor_loss", "value_loss"];
+        let losses: Vec<(&str, f64)> = names.iter().filter_map(|&n| self.journal.mean(n).map(|m| (n, m))).collect();
+        let goal = self.has_goal();
+        display.update(&Status {
+            step: self.steps,
+            updates: self.learner.step.updates,
+            train_success: recent(&|e| f64::from(u8::from(e.success))).filter(|_| goal),
+            test_success: self.tested.map(|t| t.0).filter(|_| goal),
+            train_return: recent(&|e| e.total_reward),
+            test_return: self.tested.map(|t| t.1),
+            losses: &losses,
+        });
+    }
+
+    /// The last evaluation and the summary.
+    fn finish(&mut self) -> Result<()> {
+        let c = self.agent.world.config().clone();
+        let scores = evaluate(&mut self.agent, c.final_eval_episodes, test_seed(c.seed), Choice::Mode)?;
+        let logdir = self.logdir.display();
+        println!("\n{} after {} environment steps and {} updates", c.task, progress::grouped(self.steps), progress::grouped(self.learner.step.updates));
+        print!("{}", super::eval::summary(&scores, self.has_goal()));
+        println!("\nLook next:");
+        println!("  dreamer-fast dream --logdir {logdir} --out dream.gif   what the agent imagines, beside what happened");
+        println!("  dreamer-fast eval --logdir {logdir} --seed 1           the same on other fresh layouts");
+        println!("  tensorboard --logdir {logdir}                          curves and videos");
+        println!("  {}                 the same numbers, a line of JSON each", self.logdir.join("metrics.jsonl").display());
+        println!("parameters and optimizer: checksum {:08x}", self.agent.checksum());
+        Ok(())
+    }
+}
+
+/// The seed of the layouts that evaluations during and after training play.
+fn test_seed(seed: u64) -> u64 {
+    seed ^ 0x7e57_7e57_7e57_7e57
 }
