@@ -103,7 +103,7 @@ pub fn whole_losses() -> Vec<WholeLoss> {
             },
         ),
         (
-            "vector, discrete, reinforce, no discount of returns by lambda",
+            "vector, discrete, reinforce, lambda 0",
             vector(),
             Actions::Discrete(4),
             Config { actor_grad: reinforce, actor_entropy: 0.01, disclam: 0.0, ..tiny() },
