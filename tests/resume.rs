@@ -92,7 +92,8 @@ fn a_killed_run_ends_with_the_bits_of_the_unbroken_one() {
 
 #[test]
 fn continuous_actions_resume_exactly_too() {
-    let more = ["--set", "time_limit=40", "--set", "steps=4000", "--set", "observation=vector", "--set", "video_every=0"];
+    let more =
+        ["--set", "time_limit=40", "--set", "steps=4000", "--set", "observation=vector", "--set", "video_every=0"];
     let unbroken = directory("pendulum");
     run(&unbroken, "Pendulum-v1", &more);
     let got = killed("pendulum-killed", "Pendulum-v1", &[100, 150], &more);

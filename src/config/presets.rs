@@ -40,7 +40,8 @@ const GRIDWORLD: Preset = Preset {
     name: "gridworld",
     about: "a small model, and what Dreamer needs to learn MiniGrid on a laptop",
     rows: &[
-        ("steps", "40000", "DoorKey-5x5 is solved well before"),
+        ("task", "MiniGrid-DoorKey-6x6-v0", "a key, a door and a thousand layouts"),
+        ("steps", "60000", "DoorKey-6x6 is solved well before"),
         ("envs", "16", "one network call acts for all of them"),
         ("prefill", "2000", "enough random play to meet a few rewards"),
         ("eval_every", "5000", "a score every few seconds"),
@@ -86,6 +87,7 @@ const GRIDWORLD: Preset = Preset {
         ("actor_entropy", "3e-3", "keeps trying until a reward is found"),
         ("slow_value", "0.02", "targets that do not chase themselves"),
         ("return_norm", "true", "one entropy weight for tasks of different return"),
+        ("return_norm_floor", "0.1", "returns here range over .03 to .9: a floor of 1 would leave entropy to rule"),
         ("expl", "none", "the sampled policy explores"),
     ],
 };
