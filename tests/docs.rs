@@ -89,7 +89,9 @@ fn every_command_on_a_page_is_accepted() {
             let words = words.split(" #").next().unwrap().split_whitespace();
             let parsed = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{page}: {line}: {error}"));
             match parsed.command {
-                Command::Train(args) => drop(args.resolve().unwrap_or_else(|error| panic!("{page}: {line}: {error}"))),
+                Command::Train(args) => {
+                    drop(args.settings.resolve().unwrap_or_else(|error| panic!("{page}: {line}: {error}")))
+                }
                 Command::Explain(args) => {
                     drop(args.settings.resolve().unwrap_or_else(|error| panic!("{page}: {line}: {error}")))
                 }
