@@ -1,5 +1,5 @@
-//! Are the pages true? Every path, function and tag that they name exists, every tag of an op stands in docs/math.md, and every
-//! command that they show is accepted.
+//! Are the pages true? Every path, function and tag that they name exists, every tag of an op stands in docs/math.md,
+//! and every command that they show is accepted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -213,8 +213,8 @@ fn tags_in(text: &str) -> BTreeSet<String> {
     text.match_indices('(').filter_map(|(at, _)| tag_at(&text[at..])).map(str::to_string).collect()
 }
 
-/// The tags that docs/math.md names, by file: a tag belongs to the last path before it, on the same line or in the same paragraph.
-/// Also the tags that belong to no file.
+/// The tags that docs/math.md names, by file: a tag belongs to the last path before it in the same paragraph or row of a
+/// table. Also the tags that follow no path.
 fn tags_of_the_page() -> (BTreeMap<String, BTreeSet<String>>, Vec<String>) {
     let mut tags: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut homeless = Vec::new();
