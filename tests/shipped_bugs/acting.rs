@@ -77,8 +77,8 @@ fn pendulum() -> Config {
     config("Pendulum-v1", &["envs=3", "time_limit=6", "observation=vector", "action_init_std=0.5"])
 }
 
-/// Fails when the collector does not tell the policy that an episode begins, tells it a step early or late, or lets it remember the action that it
-/// said instead of the one that was done.
+/// Fails when the collector does not tell the policy that an episode begins, or lets it remember the action that it said instead of the one that was
+/// done.
 #[test]
 fn bug_05_acting_begins_every_episode_without_memory() {
     for config in [grid(), pendulum()] {
@@ -88,7 +88,7 @@ fn bug_05_acting_begins_every_episode_without_memory() {
     }
 }
 
-/// Fails when noise is applied although its amount is 0.
+/// Fails when `explore` takes another amount of noise than the caller's.
 #[test]
 fn bug_10_without_noise_the_sample_is_done() {
     for config in [grid(), pendulum()] {
@@ -96,7 +96,7 @@ fn bug_10_without_noise_the_sample_is_done() {
     }
 }
 
-/// Fails when `Collector` draws one number for all environments, or when `explore` replaces all actions or none.
+/// Fails when `Collector` reads all environments' numbers at one place of the stream, or lets one number decide for all.
 #[test]
 fn bug_10_epsilon_greedy_decides_for_each_environment() {
     let (ticks, n) = (120, 5);
@@ -115,7 +115,7 @@ fn bug_10_epsilon_greedy_decides_for_each_environment() {
     assert!(pairs.iter().any(|tick| tick.done[0] != tick.done[1]), "{} pairs, all alike", pairs.len());
 }
 
-/// Fails when additive noise is drawn once for all environments, when it is missing, or when it leaves the range of actions.
+/// Fails when `Collector` reads all environments' numbers at one place of the stream, or when `explore` adds nothing or does not clip.
 #[test]
 fn bug_10_additive_noise_is_each_environments_own() {
     let steps = beside(&pendulum(), 0.1, 60);

@@ -26,7 +26,7 @@ fn curve(task: &str, seed: u64, changes: &[&str]) -> Vec<(String, f64)> {
     curve
 }
 
-/// Fails when a seed is replaced by a constant anywhere on the way, or when something depends on the clock or on the order of threads.
+/// Fails when all that is drawn is drawn with one and the same seed, as if the setting did not exist.
 #[test]
 fn bug_09_one_seed_is_one_curve_and_two_seeds_are_two() {
     for (task, changes) in

@@ -45,7 +45,7 @@ fn value_gradient(trial: &mut Trial) -> Params<f64> {
     params
 }
 
-/// Fails when the actor loss gets a sweep to the value head, when the value loss's target is not stopped, or when gradients of two losses add up.
+/// Fails when the sweep that ends at the value head begins at the sum of both losses.
 #[test]
 fn bug_07_the_critic_has_no_gradient_but_that_of_its_own_loss() {
     for mut trial in trials() {
@@ -59,7 +59,7 @@ fn bug_07_the_critic_has_no_gradient_but_that_of_its_own_loss() {
     }
 }
 
-/// Fails when `TrainStep::update` gives a group another group's range, learning rate or norm, or when gradients of the step before are still there.
+/// Fails when `TrainStep::update` gives a group another group's range or learning rate, or Adam a number of the update that stands still.
 #[test]
 fn bug_07_each_optimizer_moves_its_own_parameters_once() {
     for mut trial in trials() {

@@ -109,7 +109,7 @@ fn bug_01_stored_rows_are_not_one_step_off() {
     }
 }
 
-/// Fails when `Collector::step` leaves out the row that an episode ends with, or stores the next reset's observation in it.
+/// Fails when `Collector::step` begins the next episode before it stores what this one ended with.
 #[test]
 fn bug_02_the_terminal_observation_is_stored() {
     for (task, changes) in WORLDS {
@@ -130,7 +130,7 @@ fn bug_02_the_terminal_observation_is_stored() {
     }
 }
 
-/// Fails when `Collector::store` sets the discount to 0 at every end, or one row early.
+/// Fails when `Collector::store` sets the discount to 0 at every end.
 #[test]
 fn bug_06_only_a_true_end_has_no_discount() {
     for (task, changes) in WORLDS {
@@ -228,7 +228,7 @@ fn bug_02_every_row_is_trained_on() {
     }
 }
 
-/// Fails when `Learner::fill` or `Replay::draw` masks the last row of an episode instead of the first of the next.
+/// Fails when `Learner::fill` masks the last row of an episode instead of the first of the next.
 #[test]
 fn bug_05_the_mask_is_at_the_reset_and_not_before() {
     for chunks in ["within", "across"] {
@@ -250,7 +250,7 @@ fn bug_05_the_mask_is_at_the_reset_and_not_before() {
     }
 }
 
-/// Fails when `Learner::fill` makes the continue head's target 0 at every last row, or forgets to fold the discount in.
+/// Fails when `Replay::fill` takes the discount of the next row, or when `Learner::fill` does not fold the discount of returns into the target.
 #[test]
 fn bug_06_the_continue_head_learns_true_ends_alone() {
     for chunks in ["within", "across"] {

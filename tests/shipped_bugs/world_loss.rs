@@ -45,7 +45,7 @@ fn changed(trial: &mut Trial, name: &str, at: usize) -> Vec<bool> {
 }
 
 /// Fails when `obs_step` leaves the stochastic state, the deterministic state or the action unmasked, or when `observe` takes the mask of the
-/// next or the previous row.
+/// next row.
 #[test]
 fn bug_05_a_state_depends_on_its_own_episode_alone() {
     for discrete in [false, true] {
@@ -76,7 +76,7 @@ fn bug_05_a_state_depends_on_its_own_episode_alone() {
     }
 }
 
-/// Fails when the continue loss enters the sum with a minus sign or without its scale, or when `bernoulli_nll` swaps the outcomes.
+/// Fails when the continue loss enters the sum with a minus sign, or when `bernoulli_nll` is the log-probability itself.
 #[test]
 fn bug_06_the_continue_loss_is_a_negated_log_probability() {
     let mut trial = trial(true, &["pcont=true", "pcont_scale=7", "free_nats=0.1", "kl_scale=0.5"]);
