@@ -43,8 +43,11 @@ pub struct Outcome {
 /// Step of the central differences: at 1e-5 the truncation error and the rounding error of f64 are about equal.
 pub const STEP: f64 = 1e-5;
 
+/// Largest error that passes where a single op is checked.
+pub const BOUND: f64 = 1e-7;
+
 /// Elements that are moved of one parameter at most.
-const SAMPLE: usize = 60;
+pub const SAMPLE: usize = 60;
 
 /// Runs a case.
 pub fn check(case: &Case, pool: &Arc<Pool>) -> Outcome {

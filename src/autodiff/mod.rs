@@ -1,5 +1,6 @@
 //! The engine: a trace of coarse ops, a plan that places every tensor once, an executor that runs it.
 
+pub mod describe;
 #[allow(unsafe_code)]
 mod exec;
 pub mod gradcheck;
@@ -9,6 +10,7 @@ pub mod params;
 mod place;
 pub mod plan;
 mod schedule;
+pub mod surrogate;
 pub mod sweep;
 
 pub use graph::{Graph, Var};

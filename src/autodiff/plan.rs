@@ -161,6 +161,12 @@ impl<R: Real> Plan<R> {
         self.graph.nodes.iter().position(named).map(|i| Var(i as u32))
     }
 
+    /// The names of all inputs, in the order of the trace.
+    pub fn inputs(&self) -> Vec<String> {
+        let inputs = self.graph.nodes.iter().filter(|n| n.source == Source::Input);
+        inputs.filter_map(|n| n.name.clone()).collect()
+    }
+
     /// The only number of a kept scalar.
     pub fn scalar(&self, var: Var) -> f64 {
         let value = self.value(var);
@@ -193,10 +199,11 @@ impl<R: Real> Plan<R> {
 
     /// Work of one run, forward only.
     pub fn cost(&self) -> Cost {
-        self.graph.calls.iter().map(|c| c.op.cost()).fold(Cost::default(), |a, b| Cost {
-            flops: a.flops + b.flops,
-            bytes: a.bytes + b.bytes,
-        })
+        self.graph
+            .calls
+            .iter()
+            .map(|c| c.op.cost())
+            .fold(Cost::default(), |a, b| Cost { flops: a.flops + b.flops, bytes: a.bytes + b.bytes })
     }
 
     /// The tensors in the work arena with their places `(offset, elements)`, for tests and for `explain`.

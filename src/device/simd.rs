@@ -1,9 +1,15 @@
 //! The choice of vector instructions at run time.
 //!
 //! The program is compiled for the oldest processor of its architecture, yet its loops should use what the processor at hand
-//! has. [`vectorize`] runs a closure inside a function that is compiled for the instruction set that was found: the closure is
-//! inlined there, and the compiler turns its plain loops into vector code of that width. Rust never contracts `a * b + c` into
-//! a fused operation on its own, so an elementwise loop gives the same bits at every level.
+//! has. `vectorize!(|| ...)` runs a closure inside a function that is compiled for the instruction set that was found: the
+//! closure is inlined there, and the compiler turns its plain loops into vector code of that width (512 bits at
+//! [`Level::Avx512`], too). Rust never contracts `a * b + c` into a fused operation on its own, so an elementwise loop gives the
+//! same bits at every level.
+//!
+//! Three things decide whether that comes true. The closure's loop is best a plain `for`: the closures of `(0..n).for_each` or
+//! one that is called in several places may be left out of line, as narrow as before. What it calls must be
+//! `#[inline(always)]`. And `x.tanh()` must be [`Real`](crate::base::Real)'s, as it is in code generic over `R: Real`: on a
+//! plain `f32` the same words call the mathematics library, one number at a time.
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;
@@ -72,9 +78,21 @@ pub fn level() -> Level {
     })
 }
 
-/// Runs `f` compiled for the instruction set of [`level`]. What `f` calls must be `#[inline(always)]` to be compiled so, too.
+/// Runs a closure `|| ...` compiled for the instruction set of [`level`]: see the [module](self).
+macro_rules! vectorize {
+    (|| $body:expr) => {
+        $crate::device::simd::with_level(
+            #[inline(always)]
+            || $body,
+        )
+    };
+}
+pub(crate) use vectorize;
+
+/// What `vectorize!` expands to. A closure must say `#[inline(always)]`: without it a large one is called, not inlined, and
+/// silently stays as narrow as it was.
 #[inline(always)]
-pub fn vectorize<T>(f: impl FnOnce() -> T) -> T {
+pub fn with_level<T>(f: impl FnOnce() -> T) -> T {
     match level() {
         Level::Portable => f(),
         // SAFETY: `level` never exceeds what `detect` found on this processor.
@@ -84,7 +102,7 @@ pub fn vectorize<T>(f: impl FnOnce() -> T) -> T {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { with_avx512(f) },
         #[cfg(not(target_arch = "x86_64"))]
-        _ => unreachable!("{:?} exists on x86-64 only", level()),
+        other => unreachable!("{other:?} exists on x86-64 only"),
     }
 }
 
@@ -106,4 +124,57 @@ pub unsafe fn with_avx2<T>(f: impl FnOnce() -> T) -> T {
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt")]
 pub unsafe fn with_avx512<T>(f: impl FnOnce() -> T) -> T {
     f()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Philox, Real};
+
+    /// Plain code and vector code give the same bits. At lower levels: `every_level`.
+    #[test]
+    fn vectorize_changes_no_bit() {
+        let mut random = Philox::new(1, 0, 0);
+        let x: Vec<f32> = (0..10_007).map(|_| (8.0 * random.normal()) as f32).collect();
+        macro_rules! same {
+            ($f:ident) => {
+                let (mut plain, mut wide) = (vec![0.0_f32; x.len()], vec![0.0_f32; x.len()]);
+                for (y, &x) in plain.iter_mut().zip(&x) {
+                    *y = std::hint::black_box(Real::$f(x) * x + x);
+                }
+                vectorize!(|| wide.iter_mut().zip(&x).for_each(|(y, &x)| *y = Real::$f(x) * x + x));
+                for ((plain, wide), x) in plain.iter().zip(&wide).zip(&x) {
+                    assert_eq!(
+                        plain.to_bits(),
+                        wide.to_bits(),
+                        "{}({x}) at {:?}: {plain}, {wide}",
+                        stringify!($f),
+                        level()
+                    );
+                }
+            };
+        }
+        same!(exp);
+        same!(exp_m1);
+        same!(ln);
+        same!(tanh);
+        same!(sigmoid);
+        same!(softplus);
+    }
+
+    /// The level is fixed for a process, so the other test runs again in child processes.
+    #[test]
+    fn every_level() {
+        for name in ["portable", "avx2", "avx512"] {
+            if Level::named(name).unwrap() > Level::detect() {
+                println!("skipped {name}: this processor has {:?}", Level::detect());
+                continue;
+            }
+            let program = std::env::current_exe().unwrap();
+            let child = std::process::Command::new(program).arg("vectorize_changes").env("DREAMER_SIMD", name).output();
+            let child = child.unwrap();
+            let said = String::from_utf8_lossy(&child.stdout);
+            assert!(child.status.success() && said.contains("1 passed"), "at {name}: {said}");
+        }
+    }
 }

@@ -8,9 +8,11 @@
 //! | [`behavior`] | learning actor and value in imagination: eqs. (4) to (8) |
 //! | [`step`] | one training step: three losses, three sweeps, three updates |
 //! | [`policy`] | acting |
+//! | [`checks`] | whether the gradients of whole losses are their slopes |
 
 pub mod actor;
 pub mod behavior;
+pub mod checks;
 pub mod decoder;
 pub mod encoder;
 pub mod heads;

@@ -12,7 +12,7 @@ use super::behavior::{Behavior, behavior};
 use super::init::follow_value;
 use super::model::{GROUPS, Model};
 use super::world_loss::{WorldLoss, world_loss};
-use crate::autodiff::{Clock, Graph, Params, Plan, Sweep, Var};
+use crate::autodiff::{Clock, Graph, Layout, Params, Plan, Sweep, Var};
 use crate::base::{Real, philox::stream};
 use crate::config::Latent;
 use crate::device::Pool;
@@ -89,54 +89,72 @@ pub struct TrainStep<R: Real> {
     pool: Arc<Pool>,
 }
 
+/// The trace of one training step, before anything has a place in memory.
+pub(super) struct Trace<R: Real> {
+    pub graph: Graph<R>,
+    pub batch: Batch,
+    pub world: WorldLoss,
+    pub behavior: Behavior,
+    pub scalars: Vec<(&'static str, Var)>,
+    /// From each loss to its group.
+    pub sweeps: [Sweep; 3],
+}
+
+/// Traces one training step over parameters of this layout.
+pub(super) fn trace<R: Real>(model: &Model, layout: &Arc<Layout>, noise: NoiseSource) -> Trace<R> {
+    let c = &model.config;
+    let (t, b, s, a) = (c.batch_length, c.batch_size, model.stoch(), model.actions.size());
+    let (h, n) = (c.horizon, model.starts());
+    let mut g = Graph::new(layout.clone());
+    let batch = Batch::inputs(&mut g, model);
+    let latent_noise = if c.latent == Latent::Gaussian { Noise::Normal } else { Noise::Gumbel };
+    let action_noise = if model.actions.discrete() { Noise::Gumbel } else { Noise::Normal };
+    g.scope("noise");
+    let mut draw = |name: &str, kind: Noise, stream: u32, shape: &[usize]| match noise {
+        NoiseSource::Given => g.input(name, shape),
+        NoiseSource::Drawn => g.noise(kind, stream, shape),
+    };
+    let post_noise = draw("noise.post", latent_noise, stream::POSTERIOR, &[t, b, s]);
+    let prior_noise = draw("noise.prior", latent_noise, stream::PRIOR, &[h, n, s]);
+    let action_noise = draw("noise.action", action_noise, stream::ACTION, &[h, n, a]);
+
+    let world = world_loss(&mut g, model, &batch, post_noise);
+    let states = world.observed.state.flat(&mut g);
+    let start = match c.imag_starts {
+        0 => states.rows(&mut g, 0, n),
+        _ => states.rows(&mut g, t * b - n, t * b),
+    };
+    let behavior = behavior(&mut g, model, start, prior_noise, action_noise);
+
+    let mut scalars = vec![("image_loss", world.image), ("reward_loss", world.reward)];
+    scalars.extend(world.pcont.map(|p| ("pcont_loss", p)));
+    scalars.extend([("kl", world.kl), ("div", world.div), ("model_loss", world.loss)]);
+    scalars.extend([("value_loss", behavior.value_loss), ("actor_loss", behavior.actor_loss)]);
+    scalars.extend(behavior.action_entropy.map(|e| ("action_ent", e)));
+    let kept = scalars.iter().map(|s| s.1).chain([behavior.returns, behavior.values]);
+    kept.collect::<Vec<_>>().into_iter().for_each(|v| {
+        g.keep(v);
+    });
+    if noise == NoiseSource::Given {
+        let state = world.observed.state;
+        [state.stoch, state.deter, behavior.imagined.stoch, behavior.imagined.deter].into_iter().for_each(|v| {
+            g.keep(v);
+        });
+    }
+    let sweeps = [
+        Sweep::new(world.loss, "model"),
+        Sweep::new(behavior.actor_loss, "actor"),
+        Sweep::new(behavior.value_loss, "value"),
+    ];
+    Trace { graph: g, batch, world, behavior, scalars, sweeps }
+}
+
 impl<R: Real> TrainStep<R> {
     /// Traces and places the step.
     pub fn new(model: &Model, params: &Params<R>, noise: NoiseSource, pool: &Arc<Pool>) -> Self {
         let c = &model.config;
-        let (t, b, s, a) = (c.batch_length, c.batch_size, model.stoch(), model.actions.size());
-        let (h, n) = (c.horizon, model.starts());
-        let mut g = Graph::new(params.layout.clone());
-        let batch = Batch::inputs(&mut g, model);
-        let latent_noise = if c.latent == Latent::Gaussian { Noise::Normal } else { Noise::Gumbel };
-        let action_noise = if model.actions.discrete() { Noise::Gumbel } else { Noise::Normal };
-        g.scope("noise");
-        let mut draw = |name: &str, kind: Noise, stream: u32, shape: &[usize]| match noise {
-            NoiseSource::Given => g.input(name, shape),
-            NoiseSource::Drawn => g.noise(kind, stream, shape),
-        };
-        let post_noise = draw("noise.post", latent_noise, stream::POSTERIOR, &[t, b, s]);
-        let prior_noise = draw("noise.prior", latent_noise, stream::PRIOR, &[h, n, s]);
-        let action_noise = draw("noise.action", action_noise, stream::ACTION, &[h, n, a]);
-
-        let world = world_loss(&mut g, model, &batch, post_noise);
-        let states = world.observed.state.flat(&mut g);
-        let start = match c.imag_starts {
-            0 => states.rows(&mut g, 0, n),
-            _ => states.rows(&mut g, t * b - n, t * b),
-        };
-        let behavior = behavior(&mut g, model, start, prior_noise, action_noise);
-
-        let mut scalars = vec![("image_loss", world.image), ("reward_loss", world.reward)];
-        scalars.extend(world.pcont.map(|p| ("pcont_loss", p)));
-        scalars.extend([("kl", world.kl), ("div", world.div), ("model_loss", world.loss)]);
-        scalars.extend([("value_loss", behavior.value_loss), ("actor_loss", behavior.actor_loss)]);
-        scalars.extend(behavior.action_entropy.map(|e| ("action_ent", e)));
-        let kept = scalars.iter().map(|s| s.1).chain([behavior.returns, behavior.values]);
-        kept.collect::<Vec<_>>().into_iter().for_each(|v| {
-            g.keep(v);
-        });
-        if noise == NoiseSource::Given {
-            let state = world.observed.state;
-            [state.stoch, state.deter, behavior.imagined.stoch, behavior.imagined.deter].into_iter().for_each(|v| {
-                g.keep(v);
-            });
-        }
-        let sweeps = [
-            Sweep::new(world.loss, "model"),
-            Sweep::new(behavior.actor_loss, "actor"),
-            Sweep::new(behavior.value_loss, "value"),
-        ];
-        let mut plan = Plan::new(g, &sweeps, pool.clone());
+        let Trace { graph, batch, world, behavior, scalars, sweeps } = trace(model, &params.layout, noise);
+        let mut plan = Plan::new(graph, &sweeps, pool.clone());
         if let Some(discount) = plan.input("behavior.discount") {
             plan.input_mut(discount).fill(R::of(c.discount));
         }
@@ -165,7 +183,8 @@ impl<R: Real> TrainStep<R> {
     pub fn gradients(&mut self, params: &mut Params<R>, seed: u64) {
         if let Some(range) = self.behavior.range {
             let floor = self.model.config.return_norm_floor;
-            let range_now = if self.model.config.return_norm { self.return_range.unwrap_or(0.0).max(floor) } else { 1.0 };
+            let range_now =
+                if self.model.config.return_norm { self.return_range.unwrap_or(0.0).max(floor) } else { 1.0 };
             self.plan.input_mut(range)[0] = R::of(1.0 / range_now);
         }
         self.plan.run(params, Clock { seed, step: self.updates });

@@ -58,13 +58,13 @@ impl Activation {
     pub fn apply<R: Real>(self, x: &mut [R]) {
         match self {
             Activation::Identity => {}
-            Activation::Relu => vectorize(|| x.iter_mut().for_each(|x| *x = x.max(R::ZERO))),
+            Activation::Relu => vectorize!(|| x.iter_mut().for_each(|x| *x = x.max(R::ZERO))),
             Activation::Elu => {
-                vectorize(|| x.iter_mut().for_each(|x| *x = if *x > R::ZERO { *x } else { x.exp_m1() }));
+                vectorize!(|| x.iter_mut().for_each(|x| *x = if *x > R::ZERO { *x } else { x.exp_m1() }));
             }
-            Activation::Tanh => vectorize(|| x.iter_mut().for_each(|x| *x = x.tanh())),
-            Activation::Sigmoid => vectorize(|| x.iter_mut().for_each(|x| *x = x.sigmoid())),
-            Activation::Softplus => vectorize(|| x.iter_mut().for_each(|x| *x = x.softplus())),
+            Activation::Tanh => vectorize!(|| x.iter_mut().for_each(|x| *x = x.tanh())),
+            Activation::Sigmoid => vectorize!(|| x.iter_mut().for_each(|x| *x = x.sigmoid())),
+            Activation::Softplus => vectorize!(|| x.iter_mut().for_each(|x| *x = x.softplus())),
         }
     }
 
@@ -74,14 +74,14 @@ impl Activation {
         match self {
             Activation::Identity => {}
             Activation::Relu => {
-                vectorize(|| pairs.for_each(|(&y, d)| *d = if y > R::ZERO { *d } else { R::ZERO }));
+                vectorize!(|| pairs.for_each(|(&y, d)| *d = if y > R::ZERO { *d } else { R::ZERO }));
             }
             Activation::Elu => {
-                vectorize(|| pairs.for_each(|(&y, d)| *d *= if y > R::ZERO { R::ONE } else { y + R::ONE }));
+                vectorize!(|| pairs.for_each(|(&y, d)| *d *= if y > R::ZERO { R::ONE } else { y + R::ONE }));
             }
-            Activation::Tanh => vectorize(|| pairs.for_each(|(&y, d)| *d *= R::ONE - y * y)),
-            Activation::Sigmoid => vectorize(|| pairs.for_each(|(&y, d)| *d *= y * (R::ONE - y))),
-            Activation::Softplus => vectorize(|| pairs.for_each(|(&y, d)| *d *= R::ONE - (-y).exp())),
+            Activation::Tanh => vectorize!(|| pairs.for_each(|(&y, d)| *d *= R::ONE - y * y)),
+            Activation::Sigmoid => vectorize!(|| pairs.for_each(|(&y, d)| *d *= y * (R::ONE - y))),
+            Activation::Softplus => vectorize!(|| pairs.for_each(|(&y, d)| *d *= R::ONE - (-y).exp())),
         }
     }
 }

@@ -96,7 +96,7 @@ pub fn adam_update<R: Real>(
         let (mut p, mut m, mut v) = (value.lock(block), m.lock(block), v.lock(block));
         let g = &grad[block * BLOCK..][..p.len()];
         let (p, m, v) = (&mut p[..], &mut m[..], &mut v[..]);
-        vectorize(|| {
+        vectorize!(|| {
             for i in 0..g.len() {
                 let g = g[i] * scale; // (U2)
                 m[i] = b1 * m[i] + rest1 * g; // (U3)

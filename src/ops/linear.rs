@@ -128,11 +128,11 @@ impl<R: Real> Op<R> for Linear {
         }
         if self.bias {
             let b = io.x[self.bias_at()];
-            vectorize(|| y.chunks_exact_mut(n).for_each(|y| y.iter_mut().zip(b).for_each(|(y, &b)| *y += b)));
+            vectorize!(|| y.chunks_exact_mut(n).for_each(|y| y.iter_mut().zip(b).for_each(|(y, &b)| *y += b)));
         }
         if self.add {
             let add = io.x[self.add_at()];
-            vectorize(|| y.iter_mut().zip(add).for_each(|(y, &a)| *y += a));
+            vectorize!(|| y.iter_mut().zip(add).for_each(|(y, &a)| *y += a));
         }
         // (L2)
         self.f.apply(y);
@@ -150,7 +150,7 @@ impl<R: Real> Op<R> for Linear {
                 let k = self.ins[i];
                 gemm::gemm_packed(m, k, n, da, n, io.packed[self.ins.len() + i], dx, k, true);
             } else {
-                vectorize(|| dx.iter_mut().zip(&*da).for_each(|(dx, &da)| *dx += da));
+                vectorize!(|| dx.iter_mut().zip(&*da).for_each(|(dx, &da)| *dx += da));
             }
         }
     }
@@ -190,5 +190,5 @@ impl<R: Real> Op<R> for Linear {
 /// Adds every row of `da` [rows, n] to `db` [n], in order.
 pub(super) fn add_rows<R: Real>(da: &[R], db: &mut [R]) {
     let n = db.len();
-    vectorize(|| da.chunks_exact(n).for_each(|da| db.iter_mut().zip(da).for_each(|(db, &da)| *db += da)));
+    vectorize!(|| da.chunks_exact(n).for_each(|da| db.iter_mut().zip(da).for_each(|(db, &da)| *db += da)));
 }

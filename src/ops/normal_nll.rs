@@ -65,7 +65,7 @@ impl<R: Real> Op<R> for NormalNll {
         for (row, &dnll) in dnll.iter().enumerate() {
             let at = row * self.n..(row + 1) * self.n;
             let (mu, x, dmu) = (&mu[at.clone()], &x[at.clone()], &mut dmu[at]);
-            vectorize(|| (0..mu.len()).for_each(|i| dmu[i] += dnll * (mu[i] - x[i]))); // (P2)
+            vectorize!(|| (0..mu.len()).for_each(|i| dmu[i] += dnll * (mu[i] - x[i]))); // (P2)
         }
     }
 }
@@ -73,7 +73,7 @@ impl<R: Real> Op<R> for NormalNll {
 /// sum (a - b)^2 in sixteen interleaved sums: a fixed order that vectors of any width keep, and that loses little in f32.
 fn sum_of_squares<R: Real>(a: &[R], b: &[R]) -> R {
     let mut sums = [R::ZERO; 16];
-    vectorize(|| {
+    vectorize!(|| {
         let (a_blocks, b_blocks) = (a.chunks_exact(16), b.chunks_exact(16));
         let tail: R = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(&a, &b)| (a - b) * (a - b)).sum();
         for (a, b) in a_blocks.zip(b_blocks) {

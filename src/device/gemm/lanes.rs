@@ -30,6 +30,8 @@ pub(super) unsafe trait Lanes: Copy {
     unsafe fn store(self, x: *mut Self::Element);
     /// Writes `x[..count]`, `count < LEN`.
     unsafe fn store_first(self, x: *mut Self::Element, count: usize);
+    /// Asks for the cache line of `x`.
+    unsafe fn prefetch(x: *const Self::Element);
     /// `self + other`.
     unsafe fn add(self, other: Self) -> Self;
     /// `self + a * b`, rounded once where the instruction set can.
@@ -81,6 +83,8 @@ unsafe impl<R: Real, const N: usize> Lanes for Plain<R, N> {
             unsafe { *x.add(i) = self.0[i] }
         }
     }
+    #[inline(always)]
+    unsafe fn prefetch(_: *const R) {}
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         Plain(std::array::from_fn(|i| self.0[i] + other.0[i]))

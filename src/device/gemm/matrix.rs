@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use crate::base::Real;
 
 /// A writable rectangle of a row-major matrix. Unlike a slice it can be cut between two columns, so that threads share one
-/// product by columns when it has few rows.
+/// product by columns when it has few rows. The parts of a cut have no element in common.
 pub struct MatrixMut<'a, R> {
     start: *mut R,
     rows: usize,
@@ -46,28 +46,22 @@ impl<'a, R: Real> MatrixMut<'a, R> {
     /// Rows `..at` and rows `at..`.
     pub fn split_rows(self, at: usize) -> (Self, Self) {
         assert!(at <= self.rows, "split_rows: row {at} of {}", self.rows);
-        // An empty lower part must not start beyond the data.
-        let skip = if at == self.rows { 0 } else { at * self.ld };
-        // SAFETY: row `at`, if it exists, lies within the borrowed data. The two parts have no row in common.
-        let lower = unsafe { self.start.add(skip) };
+        let lower = self.start.wrapping_add(at * self.ld);
         (MatrixMut { rows: at, ..self }, MatrixMut { start: lower, rows: self.rows - at, ..self })
     }
 
     /// Columns `..at` and columns `at..`.
     pub fn split_columns(self, at: usize) -> (Self, Self) {
         assert!(at <= self.columns, "split_columns: column {at} of {}", self.columns);
-        let skip = if self.rows == 0 { 0 } else { at };
-        // SAFETY: column `at` of the first row, or the end of that row, lies within the borrowed data or one past it. The two
-        // parts have no column in common.
-        let right = unsafe { self.start.add(skip) };
+        let right = self.start.wrapping_add(at);
         (MatrixMut { columns: at, ..self }, MatrixMut { start: right, columns: self.columns - at, ..self })
     }
 
     /// Row `i`.
     pub fn row(&mut self, i: usize) -> &mut [R] {
         assert!(i < self.rows, "row {i} of {}", self.rows);
-        // SAFETY: row `i` lies within the borrowed data, and `self` is its only borrow.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(i * self.ld), self.columns) }
+        // SAFETY: the elements of row `i`, if there are any, lie within the borrowed data, and `self` is their only borrow.
+        unsafe { std::slice::from_raw_parts_mut(self.start.wrapping_add(i * self.ld), self.columns) }
     }
 
     /// The first element and the distance of rows.

@@ -12,54 +12,57 @@
 //!
 //! Each element of C is summed by itself, over the inner dimension in ascending order, in one accumulator, by fused
 //! multiply-adds (`Level::Portable`: a product, then a sum). So its bits depend on its row of A, its column of B and the
-//! [`Level`](crate::device::simd::Level), and on nothing else: not on m or n, on where it stands in a tile, on how rows and
+//! [`Level`], and on nothing else: not on m or n, on where it stands in a tile, on how rows and
 //! columns are split, on the number of threads.
 //! With `accumulate`, and in `gemm_tn`, a sum of [`BLOCK`] (`gemm_tn`: [`HEIGHT`]) steps starts from 0 and is then added to C,
 //! and so on, block after block: short sums lose less than a single one over tens of thousands of rows.
 
+mod gradient;
 mod lanes;
 mod matrix;
 mod pack;
+mod product;
 mod tile;
-mod walk;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use std::any::Any;
 use std::ops::Range;
 
+pub use gradient::HEIGHT;
 pub use matrix::MatrixMut;
-pub use walk::{BLOCK, HEIGHT};
+pub use product::BLOCK;
 
 use crate::base::Real;
-use crate::device::simd::{Level, level};
+use crate::device::simd::{Level, level, vectorize};
+use gradient::Gradient;
 use lanes::Plain;
-use walk::{Product, Transposed};
+use product::Product;
 
-/// Calls `walk::$walk` with the vectors of the element type and of the level.
+/// Calls `run` of a module with the vectors of the element type and of the level.
 macro_rules! dispatch {
-    ($walk:ident, $job:expr) => {{
+    ($module:ident, $job:expr) => {{
         let job = $job;
         let any: &dyn Any = &job;
         if let Some(job) = any.downcast_ref() {
-            dispatch!($walk, job, Plain<f32, 4>, Avx2F32, Avx512F32);
+            dispatch!($module, job, Plain<f32, 4>, Avx2F32, Avx512F32);
         } else if let Some(job) = any.downcast_ref() {
-            dispatch!($walk, job, Plain<f64, 2>, Avx2F64, Avx512F64);
+            dispatch!($module, job, Plain<f64, 2>, Avx2F64, Avx512F64);
         } else {
             unreachable!("gemm: Real is f32 or f64");
         }
     }};
-    ($walk:ident, $job:ident, $plain:ty, $avx2:ident, $avx512:ident) => {
+    ($module:ident, $job:ident, $plain:ty, $avx2:ident, $avx512:ident) => {
         // SAFETY: `level` never exceeds what the processor has; the caller of this macro has checked every slice against the
         // sizes in the job, and C is a unique borrow.
         #[allow(unsafe_code)]
         unsafe {
             match level() {
-                Level::Portable => walk::$walk::<$plain>($job),
+                Level::Portable => $module::run::<$plain>($job),
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => walk::$walk::<x86::$avx2>($job),
+                Level::Avx2 => $module::run::<x86::$avx2>($job),
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => walk::$walk::<x86::$avx512>($job),
+                Level::Avx512 => $module::run::<x86::$avx512>($job),
                 #[cfg(not(target_arch = "x86_64"))]
                 other => unreachable!("{other:?} exists on x86-64 only"),
             }
@@ -79,7 +82,7 @@ pub fn panel_width<R: Real>() -> usize {
 
 /// Elements of a packed B `[k, n]`.
 pub fn packed_len<R: Real>(k: usize, n: usize) -> usize {
-    k * n.next_multiple_of(panel_width::<R>())
+    k.saturating_mul(n.next_multiple_of(panel_width::<R>()))
 }
 
 /// Packs B `[k, n]`.
@@ -89,7 +92,8 @@ pub fn packed_len<R: Real>(k: usize, n: usize) -> usize {
 pub fn pack_b<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, out: &mut [R]) {
     check("b", b.len(), k, n, ldb);
     check_packed::<R>(out.len(), k, n);
-    pack::plain(b, k, n, ldb, panel_width::<R>(), out);
+    let width = panel_width::<R>();
+    vectorize!(|| pack::plain(b, k, n, ldb, width, out));
 }
 
 /// Packs B `[k, n]` which is stored as its transpose `[n, k]` with leading dimension `ldb`: for `dx = dy W^T`, W as it stands.
@@ -99,7 +103,8 @@ pub fn pack_b<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, out: &mut [R]) {
 pub fn pack_bt<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, out: &mut [R]) {
     check("b", b.len(), n, k, ldb);
     check_packed::<R>(out.len(), k, n);
-    pack::transposed(b, k, n, ldb, panel_width::<R>(), out);
+    let width = panel_width::<R>();
+    vectorize!(|| pack::transposed(b, k, n, ldb, width, out));
 }
 
 /// `C (+)= A B`: C `[m, n]`, A `[m, k]`, B packed. Without `accumulate` C is overwritten, also where it holds a NaN.
@@ -149,10 +154,16 @@ pub fn gemm_packed_columns<R: Real>(
     if m == 0 || n == 0 {
         return;
     }
+    if k == 0 {
+        if !accumulate {
+            (0..m).for_each(|i| c.row(i).fill(R::ZERO));
+        }
+        return;
+    }
     let (start, ldc) = c.raw();
-    let product =
+    let job =
         Product { m, n, k, a: a.as_ptr(), lda, b: packed_b[columns.start * k..].as_ptr(), c: start, ldc, accumulate };
-    dispatch!(product, product);
+    dispatch!(product, job);
 }
 
 /// The weight gradient, rows `rows` of `C += X^T dY`: X `[m, k]`, dY `[m, n]`; `c` holds those rows of C `[k, n]` only.
@@ -197,15 +208,20 @@ pub fn gemm_tn_tile<R: Real>(
         return;
     }
     let (start, ldc) = c.raw();
-    let product =
-        Transposed { k, n, m, x: x[rows.start..].as_ptr(), ldx, dy: dy[columns.start..].as_ptr(), ldy, c: start, ldc };
-    dispatch!(transposed, product);
+    let (x, dy) = (x[rows.start..].as_ptr(), dy[columns.start..].as_ptr());
+    let job = if n == 1 && ldc == 1 {
+        // C^T += dY^T X: a vector holds several columns of X then, not a single one of dY, and a product commutes.
+        Gradient { k: 1, n: k, m, x: dy, ldx: ldy, dy: x, ldy: ldx, c: start, ldc: k }
+    } else {
+        Gradient { k, n, m, x, ldx, dy, ldy, c: start, ldc }
+    };
+    dispatch!(gradient, job);
 }
 
 /// Whether a slice of `len` elements holds `[rows, columns]` with leading dimension `ld`.
 fn check(name: &str, len: usize, rows: usize, columns: usize, ld: usize) {
     assert!(rows < 2 || columns <= ld, "gemm: {name} has rows of {columns} columns but leading dimension {ld}");
-    let needed = if rows == 0 || columns == 0 { 0 } else { (rows - 1) * ld + columns };
+    let needed = if rows == 0 || columns == 0 { 0 } else { (rows - 1).saturating_mul(ld).saturating_add(columns) };
     assert!(
         len >= needed,
         "gemm: {name} holds {len} elements, [{rows}, {columns}] with leading dimension {ld} needs {needed}"

@@ -3,6 +3,7 @@
 use crate::base::Real;
 
 /// Packs a row-major B `[k, n]` into panels of `width` columns, the last one filled up with zeros.
+#[inline(always)]
 pub(super) fn plain<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, width: usize, out: &mut [R]) {
     for (panel, first) in out.chunks_exact_mut((k * width).max(1)).zip((0..n).step_by(width)) {
         let columns = (n - first).min(width);
@@ -14,6 +15,7 @@ pub(super) fn plain<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, width: usi
 }
 
 /// Packs B `[k, n]`, stored as its transpose `[n, k]`.
+#[inline(always)]
 pub(super) fn transposed<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, width: usize, out: &mut [R]) {
     /// So many steps of the inner dimension at a time: a cache line of each stored row.
     const STEPS: usize = 16;

@@ -2,7 +2,7 @@
 //!
 //! A tile is `M` rows by `V` vectors. At each step of the inner dimension it loads `V` vectors of B, broadcasts `M` numbers of
 //! A, and adds `M * V` products. A second-level cache delivers the B of a tile of 14 rows fast enough, and the processor looks
-//! far enough ahead to hide its latency, so nothing here prefetches.
+//! far enough ahead to hide its latency; only a C that is added to is asked for at the start, because it is met at the end.
 #![allow(unsafe_code)]
 
 use super::lanes::Lanes;
@@ -51,7 +51,7 @@ pub(super) unsafe fn run<L: Lanes, const DOWN: bool>(rows: usize, vectors: usize
         ($($m:literal $v:literal)*) => {
             match (rows, vectors) {
                 // SAFETY: the caller's promises, passed on.
-                $(($m, $v) if $m <= L::ROWS => unsafe { L::enter(|| multiply::<L, $m, $v, DOWN>(tile)) },)*
+                $(($m, $v) if $m <= L::ROWS => unsafe { L::enter(#[inline(always)] || multiply::<L, $m, $v, DOWN>(tile)) },)*
                 _ => unreachable!("no kernel for {rows} rows of {vectors} vectors"),
             }
         };
@@ -83,6 +83,9 @@ unsafe fn multiply<L: Lanes, const M: usize, const V: usize, const DOWN: bool>(t
             each::<L, M, V>(t, last, |i, v, whole, c| {
                 sums[i][v] = if whole { L::load(c) } else { L::load_first(c, last) };
             });
+        }
+        if t.mode == Mode::Add {
+            each::<L, M, V>(t, last, |_, _, _, c| L::prefetch(c));
         }
         let (mut a, mut b) = (t.a, t.b);
         for _ in 0..t.depth {

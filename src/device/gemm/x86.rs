@@ -71,6 +71,11 @@ macro_rules! lanes {
                 unsafe { $store_first(x, $mask(count), self.0) }
             }
             #[inline(always)]
+            unsafe fn prefetch(x: *const $element) {
+                // SAFETY: asking for a line reads nothing.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(x.cast()) }
+            }
+            #[inline(always)]
             unsafe fn add(self, other: Self) -> Self {
                 // SAFETY: as promised by the caller.
                 Self(unsafe { $add(self.0, other.0) })

@@ -1,0 +1,68 @@
+//! Does it agree with others? Whole training steps that a PyTorch and a JAX implementation, written apart, agree on
+//! (`tests/golden/README.md`).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dreamer_fast::base::Real;
+use dreamer_fast::device::Pool;
+use dreamer_fast::run::args::Precision;
+use dreamer_fast::run::parity::{Golden, Row, compare};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+/// Compares a file and prints the worst error of each kind.
+fn rows<R: Real>(name: &str) -> Vec<Row> {
+    let pool = Arc::new(Pool::new(2).unwrap());
+    let rows = compare::<R>(&Golden::read(&golden(name)).unwrap(), &pool).unwrap();
+    for kind in ["loss", "out", "grad", "new"] {
+        let worst = rows.iter().filter(|r| r.kind == kind).max_by(|a, b| a.error.total_cmp(&b.error));
+        let worst = worst.unwrap_or_else(|| panic!("{name}: nothing of kind {kind} was compared"));
+        println!("{name} {} {kind:4} {:.2e} {}", size_of::<R>() * 8, worst.error, worst.name);
+    }
+    rows
+}
+
+fn passes<R: Real>(name: &str, precision: Precision) {
+    let rows = rows::<R>(name);
+    let failed: Vec<&Row> = rows.iter().filter(|row| row.fails(precision)).collect();
+    assert!(failed.is_empty(), "{name}: {failed:#?}");
+    // Six losses, three states, and the gradient and new value of every parameter.
+    let count = |kind: &str| rows.iter().filter(|row| row.kind == kind).count();
+    assert_eq!((count("loss"), count("out")), (6, 3), "{name}");
+    assert!(count("grad") > 40 && count("new") == count("grad"), "{name}");
+}
+
+#[test]
+fn images_and_continuous_actions() {
+    passes::<f64>("tiny.safetensors", Precision::F64);
+    passes::<f32>("tiny.safetensors", Precision::F32);
+}
+
+#[test]
+fn kl_below_free_nats_and_clipped_gradients() {
+    passes::<f64>("tiny_clamped.safetensors", Precision::F64);
+    passes::<f32>("tiny_clamped.safetensors", Precision::F32);
+}
+
+#[test]
+fn vectors_and_discrete_actions() {
+    passes::<f64>("tiny_grid.safetensors", Precision::F64);
+    passes::<f32>("tiny_grid.safetensors", Precision::F32);
+}
+
+/// In f32 the bounds of f64 are not met: they can fail.
+#[test]
+fn the_bounds_can_fail() {
+    assert!(rows::<f32>("tiny_grid.safetensors").iter().any(|row| row.fails(Precision::F64)));
+}
+
+#[test]
+fn a_damaged_file_is_refused_by_name() {
+    let message = Golden::read(&golden("README.md")).err().expect("not a safetensors file").to_string();
+    assert!(message.contains("README.md") && message.contains("golden"), "{message}");
+    let message = Golden::read(&golden("missing.safetensors")).err().expect("there is no such file").to_string();
+    assert!(message.contains("missing.safetensors"), "{message}");
+}
