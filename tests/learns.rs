@@ -1,5 +1,6 @@
-//! Does it learn? Worlds so small that the answer is known, learned by the whole training step in seconds. Each of these tests fails when the gradient
-//! that it is about has the wrong sign, and most when an update is not seen by the next step.
+//! Does it learn? Worlds so small that the answer is known, learned by the whole training step in seconds. They fail when
+//! the actor loss or the continue loss has the other sign, when a return has no bootstrap, and when the plan does not see an
+//! update.
 
 use std::sync::Arc;
 
@@ -50,7 +51,8 @@ impl Learner {
     }
 }
 
-/// Fills a batch with noise to be learned by heart: what each action leads to, and its reward, have no other law than that they stay the same.
+/// Fills a batch with noise to be learned by heart: what each action leads to, and its reward, have no other law than that
+/// they stay the same.
 fn by_heart(learner: &mut Learner) {
     let model = learner.step.model.clone();
     let step = &mut learner.step;
@@ -112,7 +114,8 @@ fn the_world_model_learns_a_batch_by_heart() {
     }
 }
 
-/// The same with categorical latents, cells and two-hot rewards. (Of a reward between two bins, the entropy of its two-hot remains, so its loss is not judged.)
+/// The same with categorical latents, cells and two-hot rewards. (Of a reward between two bins, the entropy of its two-hot
+/// remains, so its loss is not judged.)
 #[test]
 fn the_categorical_world_model_learns_a_batch_by_heart() {
     let kinds =
@@ -130,8 +133,9 @@ fn the_categorical_world_model_learns_a_batch_by_heart() {
     assert!(learner.metric("pcont_loss") < 0.1, "continue: {}", learner.metric("pcont_loss"));
 }
 
-/// Where every state gives the reward 1 and goes on, the value is 1 / (1 - discount), although imagination ends after 5 steps: the bootstrap makes up for
-/// the rest. Without it the value would be (1 - discount^4) / (1 - discount), 3.4 in place of 10.
+/// Where every state gives the reward 1 and goes on, the value is 1 / (1 - discount), although imagination ends after 5
+/// steps: the bootstrap makes up for the rest. Without it the value would be (1 - discount^4) / (1 - discount), 3.4 in place
+/// of 10.
 #[test]
 fn the_value_of_a_constant_reward_is_its_geometric_series() {
     for pcont in [false, true] {
@@ -158,8 +162,9 @@ fn the_value_of_a_constant_reward_is_its_geometric_series() {
     }
 }
 
-/// A world where nothing ever changes, and where the reward says how good the last action was: a bandit. The model is taught from random play, the actor
-/// learns in imagination alone. Returns the share of good actions among samples of the policy, before and after.
+/// A world where nothing ever changes, and where the reward says how good the last action was: a bandit. The model is taught
+/// from random play, the actor learns in imagination alone. Returns the share of good actions among samples of the policy,
+/// before and after.
 fn bandit(
     actions: Actions,
     changes: &[&str],

@@ -20,8 +20,8 @@ struct Tick {
     memory_agrees: bool,
 }
 
-/// Collects with the policy from the first step on, and beside it asks a second policy whose memory is kept by hand: zeros where an episode begins,
-/// otherwise the state that it had and the action that was stored.
+/// Collects with the policy from the first step on, and beside it asks a second policy whose memory is kept by hand: zeros
+/// where an episode begins, otherwise the state that it had and the action that was stored.
 fn beside(config: &Config, noise: f64, ticks: u64) -> Vec<Tick> {
     let (mut agent, mut replay) = beginner(config);
     let (mut collector, n) = (Collector::new(&agent).unwrap(), config.envs);
@@ -77,8 +77,8 @@ fn pendulum() -> Config {
     config("Pendulum-v1", &["envs=3", "time_limit=6", "observation=vector", "action_init_std=0.5"])
 }
 
-/// Fails when the collector does not tell the policy that an episode begins, or lets it remember the action that it said instead of the one that was
-/// done.
+/// Fails when the collector does not tell the policy that an episode begins, or lets it remember the action that it said
+/// instead of the one that was done.
 #[test]
 fn bug_05_acting_begins_every_episode_without_memory() {
     for config in [grid(), pendulum()] {
@@ -115,7 +115,8 @@ fn bug_10_epsilon_greedy_decides_for_each_environment() {
     assert!(pairs.iter().any(|tick| tick.done[0] != tick.done[1]), "{} pairs, all alike", pairs.len());
 }
 
-/// Fails when `Collector` reads all environments' numbers at one place of the stream, or when `explore` adds nothing or does not clip.
+/// Fails when `Collector` reads all environments' numbers at one place of the stream, or when `explore` adds nothing or does
+/// not clip.
 #[test]
 fn bug_10_additive_noise_is_each_environments_own() {
     let steps = beside(&pendulum(), 0.1, 60);

@@ -6,7 +6,8 @@ use dreamer_fast::run::collect::{Actor, Collector};
 
 use super::{action_of, beginner, config, life, observation_of};
 
-/// A short run as `train` does it: random play, then turns of acting and learning. Every metric of every update, and what was earned.
+/// A short run as `train` does it: random play, then turns of acting and learning. Every metric of every update, and what
+/// was earned.
 fn curve(task: &str, seed: u64, changes: &[&str]) -> Vec<(String, f64)> {
     let seed = format!("seed={seed}");
     let all = [&[seed.as_str(), "time_limit=10"], changes].concat();

@@ -59,7 +59,8 @@ fn bug_07_the_critic_has_no_gradient_but_that_of_its_own_loss() {
     }
 }
 
-/// Fails when `TrainStep::update` gives a group another group's range or learning rate, or Adam a number of the update that stands still.
+/// Fails when `TrainStep::update` gives a group another group's range or learning rate, or Adam a number of the update that
+/// stands still.
 #[test]
 fn bug_07_each_optimizer_moves_its_own_parameters_once() {
     for mut trial in trials() {

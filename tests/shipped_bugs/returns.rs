@@ -1,5 +1,5 @@
-//! Bugs 3 and 7 (the entropy bonus): returns and losses of imagination against the formulas of the paper, computed from the states that the
-//! step itself imagined.
+//! Bugs 3 and 7 (the entropy bonus): returns and losses of imagination against the formulas of the paper, computed from the
+//! states that the step itself imagined.
 
 use dreamer_fast::ops::normal_nll::HALF_LN_TAU;
 
@@ -90,8 +90,8 @@ fn trials() -> impl Iterator<Item = (String, Trial)> {
     })
 }
 
-/// Fails when `behavior` passes the values of states 0 .. instead of 1 .. as those that follow, drops the first reward, or when `lambda_return` forgets the
-/// bootstrap.
+/// Fails when `behavior` passes the values of states 0 .. instead of 1 .. as those that follow, drops the first reward, or
+/// when `lambda_return` forgets the bootstrap.
 #[test]
 fn bug_03_the_lambda_return_is_the_average_of_all_n_step_returns() {
     for (way, mut trial) in trials() {
@@ -110,7 +110,8 @@ fn bug_03_the_lambda_return_is_the_average_of_all_n_step_returns() {
     }
 }
 
-/// Fails when `cumulative_discount` multiplies along the batch, includes a step's own discount, or when the value loss goes without the weights.
+/// Fails when `cumulative_discount` multiplies along the batch, includes a step's own discount, or when the value loss goes
+/// without the weights.
 #[test]
 fn bug_03_the_discount_is_cumulated_along_time() {
     for (way, mut trial) in trials() {

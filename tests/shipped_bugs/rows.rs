@@ -1,5 +1,5 @@
-//! Bugs 1, 2, 5 and 6, as far as rows go: what is stored is lived again beside it, and what is trained on is compared with the laws of the
-//! world.
+//! Bugs 1, 2, 5 and 6, as far as rows go: what is stored is lived again beside it, and what is trained on is compared with
+//! the laws of the world.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +43,8 @@ const WORLDS: [(&str, &[&str]); 4] = [
     ("Pendulum-v1", &["observation=vector", "action_repeat=2"]),
 ];
 
-/// Lives every stored episode again in a world of the same seed: calls `judge` for every row with what the row says and what happens.
+/// Lives every stored episode again in a world of the same seed: calls `judge` for every row with what the row says and what
+/// happens.
 fn live_again(
     agent: &Agent,
     replay: &Replay,
@@ -175,8 +176,8 @@ fn bug_01_batches_obey_the_law_of_the_pendulum() {
     }
 }
 
-/// An untrained agent for the pendulum, and made-up episodes of these numbers of rows. Rows can be told by their observation (episode / 8, row / 8, 0); the
-/// odd episodes truly end, the even ones are cut by the clock.
+/// An untrained agent for the pendulum, and made-up episodes of these numbers of rows. Rows can be told by their observation
+/// (episode / 8, row / 8, 0); the odd episodes truly end, the even ones are cut by the clock.
 fn made_up(lengths: &[u8], chunks: &str) -> (Agent, Replay) {
     let chunks = format!("chunks={chunks}");
     let (agent, mut replay) =
@@ -209,7 +210,8 @@ fn rows_of_batch(learner: &Learner) -> Vec<((usize, usize), f32, f32)> {
 /// Rows of the made-up episodes: some are shorter than a chunk (8 rows), some longer.
 const LENGTHS: [u8; 6] = [3, 2, 12, 9, 5, 8];
 
-/// Fails when `draw_within` or `draw_across` leaves out the last start of a window (`below(rows - length)`), or episodes shorter than a chunk.
+/// Fails when `draw_within` or `draw_across` leaves out the last start of a window (`below(rows - length)`), or episodes
+/// shorter than a chunk.
 #[test]
 fn bug_02_every_row_is_trained_on() {
     for chunks in ["within", "across"] {
@@ -250,7 +252,8 @@ fn bug_05_the_mask_is_at_the_reset_and_not_before() {
     }
 }
 
-/// Fails when `Replay::fill` takes the discount of the next row, or when `Learner::fill` does not fold the discount of returns into the target.
+/// Fails when `Replay::fill` takes the discount of the next row, or when `Learner::fill` does not fold the discount of
+/// returns into the target.
 #[test]
 fn bug_06_the_continue_head_learns_true_ends_alone() {
     for chunks in ["within", "across"] {

@@ -22,8 +22,9 @@ pub struct Trial {
     pub action_noise: Vec<f64>,
 }
 
-/// A trial with three discrete actions or one continuous, B = 3 and T = 4, from a world whose observations differ in size, so that some are far
-/// more surprising than others. Chunks begin at row 0; chunk 0 has a second episode from row 2 on. Nothing has run yet.
+/// A trial with three discrete actions or one continuous, B = 3 and T = 4, from a world whose observations differ in size,
+/// so that some are far more surprising than others. Chunks begin at row 0; chunk 0 has a second episode from row 2 on.
+/// Nothing has run yet.
 pub fn trial(discrete: bool, changes: &[&str]) -> Trial {
     let task = if discrete { "MiniGrid-Empty-5x5-v0" } else { "Pendulum-v1" };
     let sizes = ["batch_size=3", "batch_length=4", "horizon=5", "deter_size=7", "stoch_size=4"];

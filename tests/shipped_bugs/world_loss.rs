@@ -44,8 +44,8 @@ fn changed(trial: &mut Trial, name: &str, at: usize) -> Vec<bool> {
     before.iter().zip(&after).map(|(a, b)| a != b).collect()
 }
 
-/// Fails when `obs_step` leaves the stochastic state, the deterministic state or the action unmasked, or when `observe` takes the mask of the
-/// next row.
+/// Fails when `obs_step` leaves the stochastic state, the deterministic state or the action unmasked, or when `observe`
+/// takes the mask of the next row.
 #[test]
 fn bug_05_a_state_depends_on_its_own_episode_alone() {
     for discrete in [false, true] {
