@@ -152,5 +152,6 @@ const DEBUG: Preset = Preset {
         ("train_every", "40", "ten blocks"),
         ("train_steps", "2", "twenty updates"),
         ("pretrain", "2", "as train_steps"),
+        ("chunks", "across", "no episode need have ended when training begins"),
     ],
 };
