@@ -150,16 +150,8 @@ impl<R: Real> Plan<R> {
     fn step(&self, step: &Step) -> StepInfo {
         match *step {
             Step::Forward { call } => StepInfo::Forward { call },
-            Step::Zero { slot } => StepInfo::Zero { offset: slot.offset, len: slot.len },
-            Step::Seed { slot } => {
-                let seeded = |sweep: &usize| {
-                    let loss = site(&self.graph.nodes, self.sweeps[*sweep].loss);
-                    self.offsets.get(&super::schedule::Tenant::Grad(*sweep, loss.root))
-                        == Some(&(slot.offset - loss.offset))
-                };
-                let sweep = (0..self.sweeps.len()).find(seeded).expect("a seed belongs to a sweep");
-                StepInfo::Seed { group: self.sweeps[sweep].group.clone() }
-            }
+            Step::Zero { slot, .. } => StepInfo::Zero { offset: slot.offset, len: slot.len },
+            Step::Seed { sweep, .. } => StepInfo::Seed { group: self.sweeps[sweep].group.clone() },
             Step::Backward { call, ref dx, .. } => {
                 let into = (0..MAX_SLOTS).filter_map(|i| dx[i].map(|slot| (i, slot.offset)));
                 StepInfo::Backward { call, into: into.collect() }

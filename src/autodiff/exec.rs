@@ -116,7 +116,7 @@ fn run_step<R: Real>(
                 clock,
             });
         }
-        Step::Backward { call, ref dy, ref dx } => {
+        Step::Backward { call, ref dy, ref dx, .. } => {
             let operands = &plan.operands[call];
             plan.graph.calls[call].op.backward(Backward {
                 rows: rows.clone(),
@@ -128,8 +128,8 @@ fn run_step<R: Real>(
                 scratch,
             });
         }
-        Step::Zero { slot } => buffers.write(Some(slot), rows).expect("a slot").fill(R::ZERO),
-        Step::Seed { slot } => buffers.write(Some(slot), &(0..1)).expect("a slot").fill(R::ONE),
+        Step::Zero { slot, .. } => buffers.write(Some(slot), rows).expect("a slot").fill(R::ZERO),
+        Step::Seed { slot, .. } => buffers.write(Some(slot), &(0..1)).expect("a slot").fill(R::ONE),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The engine: a trace of coarse ops, a plan that places every tensor once, an executor that runs it.
 
+pub mod audit;
 pub mod describe;
 #[allow(unsafe_code)]
 mod exec;

@@ -44,9 +44,9 @@ pub(super) struct Packed {
 /// A task with its operands resolved.
 pub(super) enum Step {
     Forward { call: usize },
-    Backward { call: usize, dy: [Option<Slot>; MAX_SLOTS], dx: [Option<Slot>; MAX_SLOTS] },
-    Zero { slot: Slot },
-    Seed { slot: Slot },
+    Backward { call: usize, sweep: usize, dy: [Option<Slot>; MAX_SLOTS], dx: [Option<Slot>; MAX_SLOTS] },
+    Zero { slot: Slot, tenant: Tenant },
+    Seed { slot: Slot, sweep: usize },
 }
 
 /// Calls of one layer side by side in memory: their weight gradients are one product.
@@ -60,6 +60,7 @@ pub(super) struct WeightRun<R: Real> {
 }
 
 pub(super) struct WeightJob<R: Real> {
+    pub sweep: usize,
     pub runs: Vec<WeightRun<R>>,
     pub dw: [Option<Slot>; MAX_SLOTS],
     pub split: WeightSplit,
@@ -109,20 +110,27 @@ fn chunk_rows(rows: usize, flops: f64) -> usize {
 
 impl<R: Real> Plan<R> {
     /// Places every tensor of the trace and orders the work: all forward calls, and the backward calls of each sweep.
-    pub fn new(mut graph: Graph<R>, sweeps: &[Sweep], pool: Arc<Pool>) -> Self {
+    pub fn new(graph: Graph<R>, sweeps: &[Sweep], pool: Arc<Pool>) -> Self {
+        Self::placed(graph, sweeps, pool, true)
+    }
+
+    /// The same, but every tensor has memory of its own: the oracle of the placement.
+    pub fn apart(graph: Graph<R>, sweeps: &[Sweep], pool: Arc<Pool>) -> Self {
+        Self::placed(graph, sweeps, pool, false)
+    }
+
+    fn placed(mut graph: Graph<R>, sweeps: &[Sweep], pool: Arc<Pool>, share: bool) -> Self {
         lay_out_scans(&mut graph);
         let wanted: Vec<Vec<Option<Wanted>>> = sweeps.iter().map(|s| analyse(&graph, s)).collect();
         let scheduler = Scheduler::new(&graph, &wanted);
         let dispatches = scheduler.dispatches(sweeps);
-        let (offsets, size) = place_tenants(&graph, &wanted, &scheduler, &dispatches, sweeps);
+        let (offsets, size) = place_tenants(&graph, &wanted, &scheduler, &dispatches, sweeps, share);
         let resolver = Resolver { graph: &graph, wanted: &wanted, offsets: &offsets };
         let (operands, packs, pack_len) = resolver.operands();
         let mut partial_len = 0;
         let stages: Vec<Stage<R>> =
             dispatches.iter().map(|d| resolver.stage(d, &scheduler, sweeps, &mut partial_len)).collect();
-        let scratch = stages.iter().map(|s| scratch_len(&graph, s)).max().unwrap_or(0);
-        let scratch = (0..pool.threads()).map(|_| std::sync::Mutex::new(vec![R::ZERO; scratch])).collect();
-        Plan {
+        let mut plan = Plan {
             sweeps: sweeps.to_vec(),
             stages,
             operands,
@@ -131,11 +139,19 @@ impl<R: Real> Plan<R> {
             packed_version: 0,
             work: Arena::new(size),
             partials: Arena::new(partial_len),
-            scratch,
+            scratch: Vec::new(),
             offsets,
             pool,
             graph,
-        }
+        };
+        plan.make_scratch();
+        plan
+    }
+
+    /// Memory for the workers, as much as the largest piece needs.
+    pub(super) fn make_scratch(&mut self) {
+        let len = self.stages.iter().map(|s| scratch_len(&self.graph, s)).max().unwrap_or(0);
+        self.scratch = (0..self.pool.threads()).map(|_| std::sync::Mutex::new(vec![R::ZERO; len])).collect();
     }
 
     /// The current numbers of a tensor: an input, or one marked with [`Graph::keep`].
@@ -272,6 +288,7 @@ fn place_tenants<R: Real>(
     scheduler: &Scheduler<'_, R>,
     dispatches: &[Dispatch],
     sweeps: &[Sweep],
+    share: bool,
 ) -> (HashMap<Tenant, usize>, usize) {
     let mut leases: BTreeMap<Tenant, (usize, usize)> = BTreeMap::new();
     let mut touch = |tenant: Tenant, at: usize| {
@@ -317,7 +334,7 @@ fn place_tenants<R: Real>(
         .iter()
         .map(|t| {
             let (Tenant::Value(v) | Tenant::Grad(_, v)) = *t;
-            let (from, to) = leases[t];
+            let (from, to) = if share { leases[t] } else { (0, last) };
             Lease { from, to, len: arena::padded::<R>(graph.len(v)) }
         })
         .collect();
@@ -450,9 +467,12 @@ impl<R: Real> Resolver<'_, R> {
     fn step(&self, task: &Task, sweeps: &[Sweep]) -> Step {
         match *task {
             Task::Forward { call } => Step::Forward { call },
-            Task::Zero { sweep, site, rows } => Step::Zero { slot: self.slot(site, site.len / rows, Some(sweep)) },
+            Task::Zero { sweep, site, rows } => Step::Zero {
+                slot: self.slot(site, site.len / rows, Some(sweep)),
+                tenant: Tenant::Grad(sweep, site.root),
+            },
             Task::Seed { sweep } => {
-                Step::Seed { slot: self.slot(site(&self.graph.nodes, sweeps[sweep].loss), 1, Some(sweep)) }
+                Step::Seed { slot: self.slot(site(&self.graph.nodes, sweeps[sweep].loss), 1, Some(sweep)), sweep }
             }
             Task::Backward { sweep, call: index } => {
                 let call = &self.graph.calls[index];
@@ -476,7 +496,7 @@ impl<R: Real> Resolver<'_, R> {
                         assert!(!overlap(&dx[i], &dx[j]), "{}: inputs {j} and {i} share memory", call.op.name());
                     }
                 }
-                Step::Backward { call: index, dy, dx }
+                Step::Backward { call: index, sweep, dy, dx }
             }
         }
     }
@@ -493,7 +513,7 @@ impl<R: Real> Resolver<'_, R> {
         let op = |run: &WeightRun<R>| run.merged.as_deref().unwrap_or(&*self.graph.calls[run.call].op).weight_split();
         let split = op(&runs[0]);
         let start = *first;
-        let mut job = WeightJob { dw, split, first: start, pieces: 0, partial: *partial, partial_len: 0, runs };
+        let mut job = WeightJob { sweep, dw, split, first: start, pieces: 0, partial: *partial, partial_len: 0, runs };
         match split {
             WeightSplit::Parts(n) => {
                 assert!(job.runs.iter().all(|r| op(r) == split), "{}: parts depend on rows", lead.op.name());

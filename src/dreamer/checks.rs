@@ -13,7 +13,7 @@ use super::init::init;
 use super::model::{Actions, GROUPS, Model, Observation, SLOW};
 use super::step::{NoiseSource, TrainStep, trace};
 use crate::autodiff::gradcheck::{Outcome, SAMPLE, STEP};
-use crate::autodiff::{Clock, Params, Plan, surrogate};
+use crate::autodiff::{Clock, Graph, Params, Plan, Sweep, surrogate};
 use crate::base::{Philox, Real, philox::stream};
 use crate::config::{Activation, ActorGrad, Config, Latent, ScalarDist, SymbolicLoss};
 use crate::device::Pool;
@@ -221,12 +221,35 @@ pub fn batch(model: &Model) -> Vec<(&'static str, Vec<f64>)> {
 
 /// A training step that holds the batch.
 pub fn training_step<R: Real>(model: &Model, params: &Params<R>, pool: &Arc<Pool>) -> TrainStep<R> {
+    training_step_by(model, params, pool, Plan::new)
+}
+
+/// A training step that holds the batch, whose trace is compiled by `compile`: from the graph and the sweeps to the model, the actor and the value.
+pub fn training_step_by<R: Real>(
+    model: &Model,
+    params: &Params<R>,
+    pool: &Arc<Pool>,
+    compile: impl FnOnce(Graph<R>, &[Sweep], Arc<Pool>) -> Plan<R>,
+) -> TrainStep<R> {
     let mut step = TrainStep::new(model, params, NoiseSource::Drawn, pool);
+    let trace = trace(model, &params.layout, NoiseSource::Drawn);
+    let compiled = compile(trace.graph, &trace.sweeps, pool.clone());
+    let before = std::mem::replace(&mut step.plan, compiled);
+    copy_inputs(&before, &mut step.plan);
     for (name, values) in batch(model) {
         let var = step.plan.input(name).unwrap_or_else(|| panic!("a training step has no input named {name}"));
         step.plan.input_mut(var).iter_mut().zip(values).for_each(|(x, value)| *x = R::of(value));
     }
     step
+}
+
+/// Copies what the host filled between two plans of the same trace.
+fn copy_inputs<R: Real>(from: &Plan<R>, to: &mut Plan<R>) {
+    for name in from.inputs() {
+        let [source, target] =
+            [from.input(&name), to.input(&name)].map(|var| var.expect("plans of one trace have the same inputs"));
+        to.input_mut(target).copy_from_slice(from.value(source));
+    }
 }
 
 /// The scalars of a training step by name.
@@ -248,10 +271,7 @@ pub fn check(case: &WholeLoss, pool: &Arc<Pool>) -> Vec<Outcome> {
     let mut trace = trace(model, &params.layout, NoiseSource::Drawn);
     let freeze = surrogate::freeze(&mut trace.graph, &["sample_onehot"]);
     let mut plan = Plan::new(trace.graph, &[], pool.clone());
-    for name in step.plan.inputs() {
-        let (from, to) = (step.plan.input(&name), plan.input(&name).expect("both plans have the same inputs"));
-        plan.input_mut(to).copy_from_slice(step.plan.value(from.expect("an input that was just named")));
-    }
+    copy_inputs(&step.plan, &mut plan);
     let clock = Clock { seed: SEED, step: 0 };
     plan.run(&mut params, clock);
     freeze.hold();
