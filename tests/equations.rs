@@ -12,7 +12,7 @@ use dreamer_fast::device::Pool;
 use dreamer_fast::dreamer::checks::{parameters, training_step, whole_losses};
 use dreamer_fast::dreamer::{Actions, Model, Observation};
 use dreamer_fast::ops::Activation;
-use dreamer_fast::ops::adam::{Adam, adam_update};
+use dreamer_fast::ops::adam::{Adam, adam_update, global_norm};
 use dreamer_fast::ops::gaussian::Gaussian;
 use dreamer_fast::ops::lambda_return::Discount;
 use dreamer_fast::ops::sample_tanh_normal::TanhNormal;
@@ -480,8 +480,9 @@ fn two_steps_of_adam_with_clipping() {
         let range = params.layout.entry("w").unwrap().range();
         params.grad.all_mut()[range].copy_from_slice(&grad);
         let group = params.layout.group_range("g");
-        let returned = adam_update(&mut params, group, &Adam::new(lr, eps, clip, t), &[], &pool());
-        close(&[returned], &[norm]);
+        let found = global_norm(&params, group.clone(), &pool());
+        close(&[found], &[norm]);
+        adam_update(&mut params, group, found, &Adam::new(lr, eps, clip, t), &[], &pool());
         close(params.value("w"), &p);
     }
 }

@@ -182,7 +182,7 @@ pub trait Op<R: Real>: Send + Sync {
 }
 
 /// Takes the first `N` output slices out of `io.y`.
-pub fn take<'a, R, const N: usize>(y: [&'a mut [R]; MAX_SLOTS]) -> [&'a mut [R]; N] {
+pub fn take<R, const N: usize>(y: [&mut [R]; MAX_SLOTS]) -> [&mut [R]; N] {
     let mut slots = y.into_iter();
     std::array::from_fn(|_| slots.next().expect("fewer slots than MAX_SLOTS"))
 }

@@ -185,9 +185,9 @@ mod single {
         p = p * m - 1.242_014_1e-1;
         p = p * m + 1.424_932_3e-1;
         p = p * m - 1.666_805_7e-1;
-        p = p * m + 2.000_071_5e-1;
+        p = p * m + 0.200_007_15;
         p = p * m - 2.499_999_4e-1;
-        p = p * m + 3.333_333_1e-1;
+        p = p * m + 0.333_333_3;
         let y = ((p * m) * z + e * LN2_LOW) - 0.5 * z;
         let y = (m + y) + e * LN2_HIGH;
         let y = if x == f32::INFINITY { x } else { y };
@@ -200,7 +200,7 @@ mod single {
         let a = x.abs();
         let z = x * x;
         let mut p = -5.704_988e-3;
-        p = p * z + 2.063_908_9e-2;
+        p = p * z + 2.063_909e-2;
         p = p * z - 5.373_971_6e-2;
         p = p * z + 1.333_144_3e-1;
         p = p * z - 3.333_328e-1;

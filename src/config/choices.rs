@@ -9,7 +9,7 @@ choice! {
         Auto = "auto",
         /// the processor, on all its cores (see `threads`)
         Cpu = "cpu",
-        /// an NVIDIA GPU
+        /// an NVIDIA GPU (not in this build)
         Cuda = "cuda",
     }
 }

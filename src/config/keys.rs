@@ -248,7 +248,8 @@ keys! {
         replay_bytes: u64 = 1 << 30, AtLeast(65536.0), fixed;
         /// Which windows of the stored experience can become a chunk.
         chunks: Chunks = Chunks::Within, Any, fixed;
-        /// Share of chunks drawn among those that hold a reward above 0.
+        /// Share of chunks drawn among those that hold a reward above 0; never more chunks than there are such rewards, so that the first of
+        /// them is not learned by heart.
         reward_fraction: f64 = 0.0, Within(0.0, 1.0), fixed;
     }
     "behaviour" {
@@ -258,7 +259,7 @@ keys! {
         disclam: f64 = 0.95, Within(0.0, 1.0), fixed;
         /// Steps of imagination.
         horizon: usize = 15, Within(2.0, 1000.0), fixed;
-        /// Posterior states that imagination starts from, drawn from the batch; 0 means all.
+        /// Posterior states that imagination starts from: those of the last time steps of all chunks, a multiple of batch_size; 0 means all.
         imag_starts: usize = 0, Any, fixed;
         /// The actor's distribution.
         action_dist: ActionDist = ActionDist::Auto, Any, fixed;

@@ -41,7 +41,7 @@ pub struct Behavior {
     pub imagined: State,
     /// Mean entropy of the actor's distribution, for discrete actions.
     pub action_entropy: Option<Var>,
-    /// The range that returns are divided by, an input [1] that the host fills.
+    /// The range that returns are divided by, an input `[1]` that the host fills.
     pub range: Option<Var>,
 }
 

@@ -26,7 +26,7 @@ pub struct Scalar {
 }
 
 impl Scalar {
-    /// The expected number [n].
+    /// The expected number `[n]`.
     pub fn mean<R: Real>(&self, g: &mut Graph<R>, model: &Model) -> Var {
         let n = g.height(self.layer);
         match self.dist {
@@ -35,7 +35,7 @@ impl Scalar {
         }
     }
 
-    /// -ln p(target) [n] of targets [n].
+    /// -ln p(target) `[n]` of targets `[n]`.
     pub fn nll<R: Real>(&self, g: &mut Graph<R>, model: &Model, target: Var) -> Var {
         let n = g.height(self.layer);
         match self.dist {
@@ -62,7 +62,7 @@ pub fn value<R: Real>(g: &mut Graph<R>, model: &Model, name: &str, feat: &[Var])
     Scalar { layer, dist: model.config.value_dist }
 }
 
-/// The logit [n] of the discount of states with these features.
+/// The logit `[n]` of the discount of states with these features.
 pub fn pcont<R: Real>(g: &mut Graph<R>, model: &Model, feat: &[Var]) -> Var {
     let layer = mlp(g, model, "pcont", model.config.pcont_layers, feat);
     let n = g.height(layer);

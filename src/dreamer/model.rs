@@ -100,19 +100,26 @@ impl Model {
     /// A model for these spaces; an error if they do not go together with the settings.
     pub fn new(config: &Config, observation: Observation, actions: Actions) -> Result<Self> {
         let refuse = |text: String| Err(Error::new(text));
-        if let Observation::Image { height, width, .. } = observation {
-            if height != width || height < 4 {
-                return refuse(format!(
-                    "the image encoder takes square images of at least 4 pixels a side, not {height}x{width}; choose another \
-                     tile_size or observation=symbolic"
-                ));
-            }
+        if let Observation::Image { height, width, .. } = observation
+            && (height != width || height < 4)
+        {
+            return refuse(format!(
+                "the image encoder takes square images of at least 4 pixels a side, not {height}x{width}; choose another \
+                 tile_size or observation=symbolic"
+            ));
         }
         let categorical = config.symbolic_loss == SymbolicLoss::Categorical;
         let symbolic = matches!(observation, Observation::Symbolic { .. });
         if config.actor_grad == crate::config::ActorGrad::Reinforce && !actions.discrete() {
             return refuse(
-                "actor_grad=reinforce is for discrete actions; a task with continuous actions takes actor_grad=dynamics"
+                "actor_grad=reinforce is for discrete actions; a task with continuous actions takes actor_grad=dynamics (see \
+                 --preset pendulum)"
+                    .into(),
+            );
+        }
+        if config.actor_entropy > 0.0 && !actions.discrete() {
+            return refuse(
+                "actor_entropy is for discrete actions: a squashed normal distribution has no entropy in closed form; set it to 0"
                     .into(),
             );
         }

@@ -71,7 +71,7 @@ impl Dist {
     }
 }
 
-/// KL(q || p), one number for each state: [rows].
+/// KL(q || p), one number for each state: `[rows]`.
 pub fn kl<R: Real>(g: &mut Graph<R>, model: &Model, q: Dist, p: Dist) -> Var {
     match (q, p) {
         (Dist::Gaussian(q), Dist::Gaussian(p)) => g.kl_gaussian(q, p),
@@ -135,7 +135,7 @@ pub fn embed_half<R: Real>(g: &mut Graph<R>, model: &Model, embed: Var) -> Var {
     g.linear(&[embed], w, Some(b), Activation::Identity)
 }
 
-/// (S1) (S2) (S4) (S5): one step with an observation, given by its half of obs1. Where `keep` [n] is 0 an episode begins: the previous
+/// (S1) (S2) (S4) (S5): one step with an observation, given by its half of obs1. Where `keep` `[n]` is 0 an episode begins: the previous
 /// state and the action that led here count as zeros.
 pub fn obs_step<R: Real>(
     g: &mut Graph<R>,
@@ -200,7 +200,7 @@ pub fn observe<R: Real>(g: &mut Graph<R>, model: &Model, embed: Var, action: Var
 
 /// Distributions of single steps as one over [T B, ..].
 fn stack<R: Real>(g: &mut Graph<R>, steps: &[Dist]) -> Dist {
-    let mut flat = |g: &mut Graph<R>, vars: Vec<Var>| {
+    let flat = |g: &mut Graph<R>, vars: Vec<Var>| {
         let (n, width) = (vars.len() * g.height(vars[0]), g.width(vars[0]));
         let stacked = g.stack(&vars);
         g.reshape(stacked, &[n, width])

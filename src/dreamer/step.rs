@@ -16,7 +16,7 @@ use crate::autodiff::{Clock, Graph, Layout, Params, Plan, Sweep, Var};
 use crate::base::{Real, philox::stream};
 use crate::config::Latent;
 use crate::device::Pool;
-use crate::ops::adam::{Adam, adam_update};
+use crate::ops::adam::{Adam, adam_update, global_norm};
 use crate::ops::noise::Noise;
 
 /// Inputs of a training step, time-major. Row t of a sequence is what was seen after action t, and the reward for it.
@@ -85,6 +85,8 @@ pub struct TrainStep<R: Real> {
     pub updates: u64,
     /// Moving average of the range of returns, 5th to 95th percentile.
     pub return_range: Option<f64>,
+    /// Norm of each group's gradient in the last step, before clipping, in the order of [`GROUPS`].
+    pub norms: [f64; 3],
     decays: HashMap<&'static str, Vec<Range<usize>>>,
     pool: Arc<Pool>,
 }
@@ -174,6 +176,7 @@ impl<R: Real> TrainStep<R> {
             scalars,
             updates: 0,
             return_range: None,
+            norms: [0.0; 3],
             decays,
             pool: pool.clone(),
         }
@@ -188,13 +191,14 @@ impl<R: Real> TrainStep<R> {
             self.plan.input_mut(range)[0] = R::of(1.0 / range_now);
         }
         self.plan.run(params, Clock { seed, step: self.updates });
+        self.norms = GROUPS.map(|group| global_norm(params, params.layout.group_range(group), &self.pool));
     }
 
-    /// Moves the parameters along the gradients; returns the norm of each group's gradient before clipping.
-    pub fn update(&mut self, params: &mut Params<R>) -> [(&'static str, f64); 3] {
+    /// Moves the parameters along the gradients.
+    pub fn update(&mut self, params: &mut Params<R>) {
         let c = &self.model.config;
         self.updates += 1;
-        let norms = GROUPS.map(|group| {
+        for (group, norm) in GROUPS.into_iter().zip(self.norms) {
             let lr = match group {
                 "actor" => c.actor_lr,
                 "value" => c.value_lr,
@@ -207,8 +211,8 @@ impl<R: Real> TrainStep<R> {
                 ..Adam::new(lr, c.adam_eps, c.grad_clip, self.updates)
             };
             let range = params.layout.group_range(group);
-            (group, adam_update(params, range, &adam, &self.decays[group], &self.pool))
-        });
+            adam_update(params, range, norm, &adam, &self.decays[group], &self.pool);
+        }
         if c.slow_value > 0.0 {
             follow_value(params, c.slow_value);
         }
@@ -217,12 +221,12 @@ impl<R: Real> TrainStep<R> {
             let rate = c.return_norm_rate;
             self.return_range = Some(self.return_range.map_or(range, |old| old + rate * (range - old)));
         }
-        norms
     }
 
-    /// The scalars of the last step.
+    /// The scalars and gradient norms of the last step.
     pub fn metrics(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
-        self.scalars.iter().map(|&(name, var)| (name, self.plan.scalar(var)))
+        let norms = ["model_grad_norm", "actor_grad_norm", "value_grad_norm"].into_iter().zip(self.norms);
+        self.scalars.iter().map(|&(name, var)| (name, self.plan.scalar(var))).chain(norms)
     }
 
     /// The first loss or gradient norm that is not finite, by name.

@@ -6,7 +6,7 @@
 //! ```
 //! The free nats are granted to the **mean** over the batch, so that no gradient of the divergence passes while the mean is below; with
 //! `free_nats_each` to each state. With `kl_balance` >= 0 the divergence is `kl_balance KL(sg(post) || prior) + kl_rep_scale KL(post || sg(prior))`
-//! (DreamerV2 eq. (5), DreamerV3 eq. (4)).
+//! (DreamerV2, "KL balancing"; DreamerV3, "dynamics loss" and "representation loss").
 
 use super::decoder::decode;
 use super::encoder::encode;

@@ -64,16 +64,15 @@ pub fn global_norm<R: Real>(params: &Params<R>, range: Range<usize>, pool: &Pool
     sums.iter().map(|s| f64::from_bits(s.load(std::sync::atomic::Ordering::Relaxed))).sum::<f64>().sqrt()
 }
 
-/// (U1) to (U4) for a group; returns the norm of the gradient before it was clipped. `decays` says which ranges of the arenas the weight decay
-/// applies to.
+/// (U2) to (U4) for a group whose gradient has this norm (U1). `decays` says which ranges of the arenas the weight decay applies to.
 pub fn adam_update<R: Real>(
     params: &mut Params<R>,
     range: Range<usize>,
+    norm: f64,
     adam: &Adam,
     decays: &[Range<usize>],
     pool: &Pool,
-) -> f64 {
-    let norm = global_norm(params, range.clone(), pool);
+) {
     let scale = R::of(adam.clip / norm.max(adam.clip));
     let (b1, b2, eps) = (R::of(adam.beta1), R::of(adam.beta2), R::of(adam.eps));
     let (rest1, rest2) = (R::of(1.0 - adam.beta1), R::of(1.0 - adam.beta2));
@@ -105,7 +104,6 @@ pub fn adam_update<R: Real>(
             }
         });
     });
-    norm
 }
 
 /// An arena cut into blocks, each behind a lock of its own that only one worker ever takes.

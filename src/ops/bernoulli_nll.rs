@@ -8,14 +8,14 @@
 //!
 //! | tensor | shape |
 //! |---|---|
-//! | a, t, nll | [rows] |
+//! | a, t, nll | `[rows]` |
 
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 
 impl<R: Real> Graph<R> {
-    /// -ln Bernoulli(t; logit a), elementwise; the result is [rows]. No gradient goes to t.
+    /// -ln Bernoulli(t; logit a), elementwise; the result is `[rows]`. No gradient goes to t.
     pub fn bernoulli_nll(&mut self, a: Var, t: Var) -> Var {
         let rows = self.len(a);
         assert_eq!(self.len(t), rows, "bernoulli_nll: a is {:?} but t is {:?}", self.shape(a), self.shape(t));

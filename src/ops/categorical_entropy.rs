@@ -8,7 +8,7 @@
 //! | tensor | shape |
 //! |---|---|
 //! | a | [rows, G K]: G variables of K classes |
-//! | h | [rows] |
+//! | h | `[rows]` |
 
 use super::softmax::{Variables, ln, softmax};
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
@@ -16,7 +16,7 @@ use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 
 impl<R: Real> Graph<R> {
-    /// Entropy in nats, one number for each row: [rows].
+    /// Entropy in nats, one number for each row: `[rows]`.
     pub fn categorical_entropy(&mut self, a: Var, classes: usize) -> Var {
         let (rows, width) = (self.height(a), self.width(a));
         assert!(width.is_multiple_of(classes), "categorical_entropy: {width} logits for {classes} classes");

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | a, t | [rows, G sum K_v] |
 //! | w (optional) | [rows, G] |
-//! | nll | [rows] |
+//! | nll | `[rows]` |
 
 use super::softmax::{Variables, shifted_exp};
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
@@ -20,7 +20,7 @@ use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 
 impl<R: Real> Graph<R> {
-    /// -ln p(t; logits a), one number for each row: [rows]. `classes` are the sizes K_v of the variables of one cell; `w` weighs
+    /// -ln p(t; logits a), one number for each row: `[rows]`. `classes` are the sizes K_v of the variables of one cell; `w` weighs
     /// the cells, 1 where absent. No gradient goes to t or w.
     pub fn categorical_nll(&mut self, a: Var, t: Var, w: Option<Var>, classes: &[usize]) -> Var {
         let (rows, width) = (self.height(a), self.width(a));

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | x | [images, h, w, c_in] |
 //! | W | [kernel, kernel, c_in, c_out] |
-//! | b | [c_out] |
+//! | b | `[c_out]` |
 //! | y | [images, oh, ow, c_out], oh = (h + 2 pad - kernel) / s + 1 |
 
 use super::activation::Activation;

@@ -13,7 +13,7 @@
 //! |---|---|
 //! | x | [images, h, w, c_in] |
 //! | W | [c_in, kernel, kernel, c_out] |
-//! | b | [c_out] |
+//! | b | `[c_out]` |
 //! | y | [images, oh, ow, c_out], oh = (h - 1) s + kernel - 2 pad |
 
 use super::activation::Activation;

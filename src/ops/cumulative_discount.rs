@@ -10,14 +10,14 @@
 //! | tensor | shape |
 //! |---|---|
 //! | p, w | [L, N] |
-//! | s | [N] |
+//! | s | `[N]` |
 
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 
 impl<R: Real> Graph<R> {
-    /// The weights [L, N] of steps with discounts p [L, N], from a start [N] or from 1.
+    /// The weights [L, N] of steps with discounts p [L, N], from a start `[N]` or from 1.
     pub fn cumulative_discount(&mut self, p: Var, start: Option<Var>) -> Var {
         let shape = self.shape(p).to_vec();
         let mut inputs = vec![p];

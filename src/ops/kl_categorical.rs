@@ -6,12 +6,12 @@
 //! (C3) dq = dkl (ln q - ln p + 1)       da_q += Q (g - sum Q g) with g = (1 - u) dq
 //! (C4) dp = -dkl q / p                  da_p += P (g - sum P g) with g = (1 - u) dp
 //! ```
-//! Sources: DreamerV2, eq. (4); unimix as in DreamerV3.
+//! Sources: DreamerV2, the KL loss of its world model; unimix as in DreamerV3.
 //!
 //! | tensor | shape |
 //! |---|---|
 //! | a_q, a_p | [rows, G K]: G variables of K classes |
-//! | kl | [rows] |
+//! | kl | `[rows]` |
 
 use super::softmax::{Variables, ln, mix, softmax};
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
@@ -20,7 +20,7 @@ use crate::base::Real;
 use crate::device::simd::vectorize;
 
 impl<R: Real> Graph<R> {
-    /// KL(q || p) from logits, one number for each row; the result is [rows].
+    /// KL(q || p) from logits, one number for each row; the result is `[rows]`.
     pub fn kl_categorical(&mut self, q: Var, p: Var, classes: usize, unimix: f64) -> Var {
         let (rows, width) = (self.height(q), self.width(q));
         assert!(

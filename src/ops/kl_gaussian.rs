@@ -10,7 +10,7 @@
 //! | tensor | shape |
 //! |---|---|
 //! | mq, sq, mp, sp | [rows, S] |
-//! | kl | [rows] |
+//! | kl | `[rows]` |
 
 use super::gaussian::Gaussian;
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
@@ -18,7 +18,7 @@ use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 
 impl<R: Real> Graph<R> {
-    /// KL(q || p), one number for each row; the result is [rows].
+    /// KL(q || p), one number for each row; the result is `[rows]`.
     pub fn kl_gaussian(&mut self, q: Gaussian, p: Gaussian) -> Var {
         let (rows, s) = (self.height(q.mean), self.width(q.mean));
         let inputs = [q.mean, q.std, p.mean, p.std];

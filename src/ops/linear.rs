@@ -14,7 +14,7 @@
 //! |---|---|
 //! | x_i | [rows, k_i] |
 //! | W_i | [k_i, n] (rows of one stored matrix [sum k_i, n]) |
-//! | b | [n] |
+//! | b | `[n]` |
 //! | add, y | [rows, n] |
 
 use super::activation::Activation;
@@ -25,7 +25,7 @@ use crate::device::gemm;
 use crate::device::simd::vectorize;
 
 impl<R: Real> Graph<R> {
-    /// `f(concat(xs) w + b)`: `xs` are [.., k_i], `w` is [sum k_i, n], `b` is [n]; the result has the leading axes of the
+    /// `f(concat(xs) w + b)`: `xs` are [.., k_i], `w` is [sum k_i, n], `b` is `[n]`; the result has the leading axes of the
     /// first input and width n.
     pub fn linear(&mut self, xs: &[Var], w: Var, b: Option<Var>, f: Activation) -> Var {
         self.linear_add(xs, w, b, None, f)

@@ -8,8 +8,8 @@
 //!
 //! | tensor | shape |
 //! |---|---|
-//! | x, w | [n], any shape |
-//! | m | [1] |
+//! | x, w | `[n]`, any shape |
+//! | m | `[1]` |
 
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};

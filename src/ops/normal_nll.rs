@@ -9,7 +9,7 @@
 //! | tensor | shape |
 //! |---|---|
 //! | mu, x | [rows, n] |
-//! | nll | [rows] |
+//! | nll | `[rows]` |
 
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
@@ -20,7 +20,7 @@ use crate::device::simd::vectorize;
 pub const HALF_LN_TAU: f64 = 0.918_938_533_204_672_7;
 
 impl<R: Real> Graph<R> {
-    /// -ln N(x; mu, 1), summed over all but the first `rows` of the elements; the result is [rows]. No gradient goes to x.
+    /// -ln N(x; mu, 1), summed over all but the first `rows` of the elements; the result is `[rows]`. No gradient goes to x.
     pub fn normal_nll(&mut self, mu: Var, x: Var, rows: usize) -> Var {
         let n = self.len(mu) / rows;
         assert_eq!(self.len(x), rows * n, "normal_nll: mu is {:?} but x is {:?}", self.shape(mu), self.shape(x));

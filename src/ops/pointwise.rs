@@ -10,7 +10,7 @@
 //! | tensor | shape |
 //! |---|---|
 //! | x_i, a, b, y | [rows, n] |
-//! | m | [rows] |
+//! | m | `[rows]` |
 
 use crate::autodiff::op::{Backward, Cost, Forward, MAX_SLOTS, Op, take};
 use crate::autodiff::{Graph, Var};

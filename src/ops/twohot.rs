@@ -12,7 +12,7 @@
 //! | tensor | shape |
 //! |---|---|
 //! | a | [rows, K] |
-//! | target, mean, nll | [rows] |
+//! | target, mean, nll | `[rows]` |
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub fn symexp_bins(k: usize, limit: f64) -> Arc<[f64]> {
 }
 
 impl<R: Real> Graph<R> {
-    /// (H2): the expected number [rows] under logits a [.., K].
+    /// (H2): the expected number `[rows]` under logits a [.., K].
     pub fn twohot_mean(&mut self, a: Var, bins: &Arc<[f64]>) -> Var {
         let rows = self.height(a);
         assert_eq!(self.width(a), bins.len(), "twohot_mean: a is {:?} for {} bins", self.shape(a), bins.len());
@@ -39,7 +39,7 @@ impl<R: Real> Graph<R> {
         mean
     }
 
-    /// (H3): the cross-entropy [rows] between the target [rows] spread over two bins and logits a [.., K]. No gradient goes to the
+    /// (H3): the cross-entropy `[rows]` between the target `[rows]` spread over two bins and logits a [.., K]. No gradient goes to the
     /// target.
     pub fn twohot_nll(&mut self, a: Var, target: Var, bins: &Arc<[f64]>) -> Var {
         let rows = self.height(a);

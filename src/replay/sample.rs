@@ -178,7 +178,7 @@ impl Replay {
         for chunk in 0..b {
             let mut windows: Vec<Window> = Vec::new();
             let mut missing = t;
-            if chunk < rewarded && rewards.total() > 0 {
+            if chunk < rewarded.min(rewards.total()) {
                 let (index, nth) = rewards.draw(rng);
                 let (source, episode) = (sources[index], self.episode(sources[index]));
                 let row = episode.rewarding()[nth] as usize;
@@ -221,7 +221,7 @@ impl Replay {
         }
         let mut chunks = Vec::with_capacity(b);
         for chunk in 0..b {
-            let (env, start) = if chunk < rewarded && !rewards.is_empty() {
+            let (env, start) = if chunk < rewarded.min(rewards.len()) {
                 let (env, place) = rewards[rng.below(rewards.len())];
                 (env, start_that_covers(place, lengths[env], t, rng))
             } else {

@@ -125,9 +125,8 @@ impl Learner {
                 self.step.updates
             )));
         }
-        let norms = self.step.update(&mut agent.params);
+        self.step.update(&mut agent.params);
         let mut metrics: Metrics = self.step.metrics().collect();
-        metrics.extend(norms.map(|(group, norm)| (grad_norm_name(group), norm)));
         metrics.push(("reward_rate", stats.positive_reward));
         metrics.push(("terminal_rate", stats.terminal));
         Ok(metrics)
@@ -182,13 +181,5 @@ impl Learner {
         self.step.updates = state["updates"].as_u64().ok_or_else(wrong)?;
         self.step.return_range = state["return_range"].as_f64();
         Ok(())
-    }
-}
-
-fn grad_norm_name(group: &str) -> &'static str {
-    match group {
-        "actor" => "actor_grad_norm",
-        "value" => "value_grad_norm",
-        _ => "model_grad_norm",
     }
 }

@@ -246,7 +246,7 @@ impl Collector {
     }
 }
 
-/// A network's action [A] as the environment takes it.
+/// A network's action `[A]` as the environment takes it.
 pub fn as_action<'a>(actions: &Actions, action: &'a [f32]) -> Action<'a> {
     match actions {
         Actions::Discrete(_) => Action::Discrete(action.iter().position(|&x| x == 1.0).expect("an action is one-hot")),

@@ -95,9 +95,10 @@ pub fn summary(scores: &Scores, goal: bool) -> String {
     row("length", &scores.lengths, 1.0, 1, "");
     let mut text = table.to_string();
     let episodes = scores.returns.len();
-    text += &match scores.layouts {
-        0 => format!("over {episodes} episodes\n"),
-        n => format!("over {episodes} episodes on {n} different layouts, none of them ever trained on\n"),
+    text += &match (scores.layouts, scores.unseen) {
+        (0, _) => format!("over {episodes} episodes\n"),
+        (n, true) => format!("over {episodes} episodes on {n} different layouts, none of them ever trained on\n"),
+        (n, false) => format!("over {episodes} episodes on {n} different layouts, which training may have seen, too\n"),
     };
     text
 }

@@ -23,6 +23,8 @@ pub struct Scores {
     pub successes: Vec<f64>,
     /// Number of different layouts among them; 0 where the world has no layouts.
     pub layouts: usize,
+    /// Whether training never saw any of these layouts; not so where a task has too few to keep some apart.
+    pub unseen: bool,
 }
 
 impl Scores {
@@ -52,6 +54,7 @@ pub fn evaluate(agent: &mut Agent, episodes: usize, seed: u64, choice: Choice) -
         lengths: vec![0.0; episodes],
         successes: vec![0.0; episodes],
         layouts: 0,
+        unseen: true,
     };
     let mut layouts = std::collections::HashSet::new();
     // Which episode a seat plays; seat i plays episodes i, i + seats, ..., so that short ones are not favoured.
@@ -68,7 +71,7 @@ pub fn evaluate(agent: &mut Agent, episodes: usize, seed: u64, choice: Choice) -
             if fresh[seat] {
                 let words = philox::block(seed, stream::EVAL_LAYOUT, episode as u64, 0);
                 let layout = u64::from(words[0]) | u64::from(words[1]) << 32;
-                agent.world.reset(envs.env_mut(seat), Some(layout), Split::Test);
+                scores.unseen &= agent.world.reset(envs.env_mut(seat), Some(layout), Split::Test);
                 layouts.extend(envs.env(seat).layout());
             }
             let out = &mut policy.obs_mut()[seat * size..(seat + 1) * size];

@@ -11,6 +11,6 @@ pub mod evaluate;
 pub mod explain;
 pub mod gradcheck;
 pub mod parity;
-mod rooms;
+pub mod rooms;
 pub mod train;
 pub mod world;

@@ -22,6 +22,7 @@ use crate::config::{Config, Device, Resolved};
 use crate::device::Pool;
 use crate::dreamer::policy::Choice;
 use crate::replay::{Manifest, Replay};
+use crate::report::Table;
 use crate::report::journal::{Journal, JournalState};
 use crate::report::progress::{self, Progress, Status};
 
@@ -55,7 +56,14 @@ pub fn command(args: &TrainArgs, settings: &Resolved) -> Result<ExitCode> {
         logdir.display()
     );
     if run.steps > 0 {
-        eprintln!("resuming at step {} of {}", progress::grouped(run.steps), progress::grouped(c.steps));
+        let (steps, all) = (progress::grouped(run.steps), progress::grouped(c.steps));
+        if run.steps < c.steps {
+            eprintln!("resuming at step {steps} of {all}");
+        } else {
+            eprintln!(
+                "the run is complete at step {steps}; --steps N trains on. Playing the last evaluation again ..."
+            );
+        }
     }
     run.train()?;
     run.finish()?;
@@ -81,7 +89,10 @@ struct Run {
 
 /// Whether going from `before` to `after` passes a multiple of `every`; how many.
 fn crossings(before: u64, after: u64, every: u64) -> u64 {
-    if every == 0 { 0 } else { after / every - before / every }
+    match (after.checked_div(every), before.checked_div(every)) {
+        (Some(after), Some(before)) => after - before,
+        _ => 0,
+    }
 }
 
 impl Run {
@@ -265,7 +276,8 @@ impl Run {
         }
         self.journal.write(self.steps, "sim", &scalars)?;
         self.tested = Some((success, total));
-        display.println(&format!("{line}, greedy, over {episodes} layouts that training never sees"));
+        let layouts = if greedy.unseen { " on layouts that training never sees" } else { "" };
+        display.println(&format!("{line}, greedy, over {episodes} episodes{layouts}"));
         Ok(())
     }
 
@@ -299,16 +311,19 @@ impl Run {
             progress::grouped(self.learner.step.updates)
         );
         print!("{}", super::eval::summary(&scores, self.has_goal()));
-        println!("\nLook next:");
-        println!(
-            "  dreamer-fast dream --logdir {logdir} --out dream.gif   what the agent imagines, beside what happened"
-        );
-        println!("  dreamer-fast eval --logdir {logdir} --seed 1           the same on other fresh layouts");
-        println!("  tensorboard --logdir {logdir}                          curves and videos");
-        println!(
-            "  {}                 the same numbers, a line of JSON each",
-            self.logdir.join("metrics.jsonl").display()
-        );
+        let mut next = Table::new(&["", ""]);
+        next.row([
+            format!("  dreamer-fast dream --logdir {logdir} --out dream.gif"),
+            "what the agent imagines, beside what happened".into(),
+        ]);
+        next.row([format!("  dreamer-fast eval --logdir {logdir} --seed 1"), "the same on other fresh layouts".into()]);
+        next.row([format!("  tensorboard --logdir {logdir}"), "curves and videos".into()]);
+        next.row([
+            format!("  {}", self.logdir.join("metrics.jsonl").display()),
+            "the same numbers, a line of JSON each".into(),
+        ]);
+        println!("\nLook next (`cargo run --release --` stands for `dreamer-fast` in a clone):");
+        print!("{next}");
         println!("parameters and optimizer: checksum {:08x}", self.agent.checksum());
         Ok(())
     }

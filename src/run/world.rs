@@ -91,17 +91,19 @@ impl World {
     }
 
     /// Begins an episode on a layout of this side: resets, with the seed if one is given, until one comes up. Worlds with few layouts may have
-    /// none on a side; after a hundred tries any will do.
-    pub fn reset(&self, env: &mut dyn Env, seed: Option<u64>, split: Split) {
+    /// none on a side; after a hundred tries any will do, and the result is false. It is true for worlds without layouts.
+    pub fn reset(&self, env: &mut dyn Env, seed: Option<u64>, split: Split) -> bool {
         env.reset(seed);
-        if self.config().holdout > 0.0 {
-            for _ in 0..PATIENCE {
-                if self.side(env).is_none_or(|side| side == split) {
-                    return;
-                }
-                env.reset(None);
-            }
+        if self.config().holdout == 0.0 {
+            return env.layout().is_none();
         }
+        for _ in 0..PATIENCE {
+            if self.side(env).is_none_or(|side| side == split) {
+                return true;
+            }
+            env.reset(None);
+        }
+        false
     }
 
     /// Observations [n, ...] as the network sees them [n, size]: pixels in -0.5 .. 0.5, one-hot planes of symbolic cells, or plain numbers.
@@ -132,7 +134,7 @@ impl World {
         }
     }
 
-    /// The observation that a decoder's output [size] describes, in the environment's own terms: bytes, most probable classes for symbolic cells.
+    /// The observation that a decoder's output `[size]` describes, in the environment's own terms: bytes, most probable classes for symbolic cells.
     pub fn decode(&self, decoded: &[f32]) -> Vec<u8> {
         match &self.model.observation {
             dreamer::Observation::Symbolic { cells, classes } => {
