@@ -257,7 +257,7 @@ fn lay_out_scans<R: Real>(graph: &mut Graph<R>) {
         }
         for operand in 0..inputs + outputs {
             let mut stack: Vec<Var> = Vec::new();
-            let mut flush = |graph: &mut Graph<R>, stack: &mut Vec<Var>| {
+            let flush = |graph: &mut Graph<R>, stack: &mut Vec<Var>| {
                 if stack.len() > 1 {
                     graph.stack(stack);
                 }

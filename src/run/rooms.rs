@@ -124,7 +124,7 @@ mod tests {
             assert!(text.starts_with(&format!("# {op}: src/ops/{file}.rs\n")));
             assert!(text.contains(&format!("{op} ")) && text.contains("worst error"), "{op}");
         }
-        let error = explain("gru_cel").err().expect("a typo").to_string();
+        let error = explain("gru_cel").expect_err("a typo").to_string();
         assert!(error.contains("did you mean gru_cell?"), "{error}");
     }
 }
