@@ -103,6 +103,14 @@ def make(id, max_steps):
     return gymnasium.make(id, **kwargs).unwrapped
 
 
+# Rare things: balls with no free cell around them, which try in vain to move.
+SCRIPTED = (
+    ("MiniGrid-Dynamic-Obstacles-6x6-v0", 10, "22200021012102"),
+    ("MiniGrid-Dynamic-Obstacles-6x6-v0", 979, "012211212"),
+    ("MiniGrid-Dynamic-Obstacles-Random-6x6-v0", 831, "010022"),
+    ("MiniGrid-Dynamic-Obstacles-8x8-v0", 8429, "1111120210"),
+)
+
 STEP = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 
@@ -182,8 +190,9 @@ class Recorder:
             self.write("frame", step, "full", tile, f"{fnv1a(full.tobytes()):016x}")
             self.frames += 2
 
-    def episode(self, env, seed, random_share, cap, actions, frames):
-        """One episode; a share of the actions is random, the others are the expert's."""
+    def episode(self, env, seed, random_share, cap, actions, frames, script=()):
+        """One episode: a script of actions; without it, a share of the actions is random, the others are the expert's."""
+        script, cap = iter(script), len(script) or cap
         obs, _ = env.reset(seed=seed)
         layout = env.grid.encode().tobytes() + bytes([int(env.agent_pos[0]), int(env.agent_pos[1]), int(env.agent_dir)])
         taken, hashes, trail, events, at_frame = "", [], BASIS, [], None
@@ -196,6 +205,7 @@ class Recorder:
         while True:
             action = None if random.random() < random_share else expert(env)
             action = random.randrange(actions) if action is None or action >= actions else action
+            action = int(next(script, action))
             obs, reward, terminated, truncated, _ = env.step(action)
             taken += str(action)
             folded, trail = self.hash(obs, trail)
@@ -257,6 +267,9 @@ def main():
                 cap = options.cap if share > 0 else 0
                 for n, seed in enumerate(seeds + [None] * options.unseeded):
                     recorder.episode(env, seed, share, cap, actions, frames=n < options.frames and not max_steps)
+        for id, seed, script in SCRIPTED:
+            recorder.write("world", id, "-", "-")
+            recorder.episode(make(id, None), seed, 1.0, 0, 3, False, script)
     print(
         f"{len(options.ids)} ids, {recorder.episodes} episodes, {recorder.solved} solved, "
         f"{recorder.steps} steps, {recorder.frames} frames"

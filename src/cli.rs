@@ -69,11 +69,14 @@ Examples:
   dreamer-fast train --preset v1 --print-config";
 
 const EVAL: &str = "\
+Plays every episode twice: greedily, with the most probable action, and with sampled actions.
+
 Example:
   dreamer-fast eval --logdir runs/MiniGrid-DoorKey-5x5-v0-gridworld-seed0 --episodes 100";
 
 const DREAM: &str = "\
-From top to bottom: the truth; five frames reconstructed, then pure imagination under the same actions; the error.
+Six episodes side by side. From top to bottom: the truth; the model; the difference, where grey is none. While the model's frames \
+are blue it sees the truth and reconstructs it, for five steps; once they are orange it gets nothing but the actions, and dreams.
 
 Example:
   dreamer-fast dream --logdir runs/MiniGrid-DoorKey-5x5-v0-gridworld-seed0 --out dream.gif";

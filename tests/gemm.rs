@@ -2,6 +2,8 @@
 //!
 //! The level is fixed for a process, so `every_level` runs this whole file again in child processes at the lower levels.
 
+#![allow(unsafe_code)]
+
 use std::ops::Range;
 
 use dreamer_fast::base::{Philox, Real};
@@ -68,14 +70,15 @@ const ROWS: [usize; 13] = [0, 1, 2, 3, 4, 5, 7, 13, 14, 15, 29, 31, 50];
 const COLUMNS: [usize; 15] = [0, 1, 3, 4, 8, 13, 16, 17, 31, 32, 33, 47, 67, 129, 200];
 const DEPTHS: [usize; 7] = [0, 1, 2, 13, 128, 511, BLOCK + 3];
 
+/// Rows, columns and depths of a product: every third triple of the sizes above, so that all pairs of two sizes occur and the
+/// test stays short; and sizes that a cache does not hold at once.
+fn cases() -> impl Iterator<Item = (usize, [usize; 3])> {
+    let small = ROWS.iter().flat_map(|&m| COLUMNS.iter().flat_map(move |&n| DEPTHS.map(|k| [m, n, k]))).step_by(3);
+    small.chain([[15, 701, BLOCK + 3], [439, 443, HEIGHT + 3], [29, 900, 2]]).enumerate()
+}
+
 fn products<R: Real>() {
-    for (case, (m, n, k)) in
-        ROWS.iter().flat_map(|&m| COLUMNS.iter().flat_map(move |&n| DEPTHS.map(|k| (m, n, k)))).enumerate()
-    {
-        // Every third case, so that all pairs of two sizes occur and the test stays short.
-        if case % 3 != 0 {
-            continue;
-        }
+    for (case, [m, n, k]) in cases() {
         let (lda, ldb, ldc) = (k + case % 3, n + case % 5, n + case % 2);
         let (a, b) = (matrix::<R>(1, m, k, lda), matrix::<R>(2, k, n, ldb));
         let panels = packed(&b, k, n, ldb);
@@ -107,12 +110,7 @@ fn it_is_the_product() {
 }
 
 fn transposed_products<R: Real>() {
-    for (case, (m, n, k)) in
-        DEPTHS.iter().flat_map(|&m| COLUMNS.iter().flat_map(move |&n| ROWS.map(|k| (m, n, k)))).enumerate()
-    {
-        if case % 3 != 0 {
-            continue;
-        }
+    for (case, [k, n, m]) in cases() {
         let (ldx, ldy, ldc) = (k + case % 3, n + case % 5, n + case % 2);
         let (x, dy, old) = (matrix::<R>(4, m, k, ldx), matrix::<R>(5, m, n, ldy), matrix::<R>(6, k, n, ldc));
         let mut c = old.clone();
@@ -277,6 +275,46 @@ fn a_short_slice_is_named() {
 fn columns_begin_at_a_panel() {
     let panels = packed(&[0.0_f32; 8], 4, 2, 2);
     gemm_packed_columns(1..2, 4, &[0.0; 4], 4, &panels, MatrixMut::new(&mut [0.0], 1, 1, 1), false);
+}
+
+/// Numbers that end where a page begins that nobody may touch.
+#[cfg(target_os = "linux")]
+mod guarded {
+    use std::ffi::{c_int, c_void};
+
+    const PAGE: usize = 4096;
+
+    unsafe extern "C" {
+        fn mmap(at: *mut c_void, len: usize, access: c_int, flags: c_int, file: c_int, offset: i64) -> *mut c_void;
+        fn mprotect(at: *mut c_void, len: usize, access: c_int) -> c_int;
+    }
+
+    /// `len` zeros before a forbidden page; never given back.
+    pub fn zeros(len: usize) -> &'static mut [f32] {
+        let bytes = (4 * len).next_multiple_of(PAGE);
+        // SAFETY: private memory of our own (read 1, write 2; private 2, anonymous 32), of which the last page is forbidden and
+        // the numbers before it are handed out once.
+        unsafe {
+            let start = mmap(std::ptr::null_mut(), bytes + PAGE, 3, 34, -1, 0);
+            assert!(start.addr() != usize::MAX && mprotect(start.byte_add(bytes), PAGE, 0) == 0, "no memory");
+            std::slice::from_raw_parts_mut(start.byte_add(bytes - 4 * len).cast(), len)
+        }
+    }
+}
+
+/// A vector that is cut to the columns of a matrix does not touch the memory behind its last element (or this test crashes).
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_behind_a_matrix_is_touched() {
+    for (m, n, k) in [(1, 1, 1), (15, 1, 9), (3, 17, 5), (29, 33, 14), (7, 70, 3), (16, 64, 16)] {
+        let (a, b, c) = (guarded::zeros(m * k), guarded::zeros(k * n), guarded::zeros(m * n));
+        let panels = guarded::zeros(packed_len::<f32>(k, n));
+        pack_b(b, k, n, n, panels);
+        gemm_packed(m, n, k, a, k, panels, c, n, false);
+        gemm_packed(m, n, k, a, k, panels, c, n, true);
+        gemm_tn(0..k, n, m, a, k, c, n, b, n);
+        pack_bt(b, n, k, n, guarded::zeros(packed_len::<f32>(n, k)));
+    }
 }
 
 #[test]

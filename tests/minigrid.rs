@@ -217,6 +217,7 @@ fn a_damaged_state_is_an_error_and_changes_nothing() {
             let (body, hash) = damaged.split_last_chunk_mut::<8>().unwrap();
             *hash = fnv1a(body, BASIS).to_le_bytes();
             if let Ok(()) = env.load(&damaged) {
+                assert!(env.direction().unwrap() < 4);
                 for action in [2, 1, 2, 0, 2] {
                     env.step(Action::Discrete(action));
                 }

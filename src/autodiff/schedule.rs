@@ -21,12 +21,23 @@ pub(super) enum Tenant {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Task {
-    Forward { call: usize },
+    Forward {
+        call: usize,
+    },
     /// Clears a range of gradients just before it is first added to.
-    Zero { sweep: usize, site: Site, rows: usize },
+    Zero {
+        sweep: usize,
+        site: Site,
+        rows: usize,
+    },
     /// Sets the gradient of the sweep's loss to 1.
-    Seed { sweep: usize },
-    Backward { sweep: usize, call: usize },
+    Seed {
+        sweep: usize,
+    },
+    Backward {
+        sweep: usize,
+        call: usize,
+    },
 }
 
 /// Gradients of the weights of one layer in one sweep: the calls, in trace order, that share these weights.
@@ -285,7 +296,9 @@ impl<'a, R: Real> Scheduler<'a, R> {
                 for group in ready {
                     let mine = written(&group);
                     let clash = together.iter().any(|other| {
-                        written(other).iter().any(|o| mine.iter().any(|m| o.0 == m.0 && o.1 < m.1 + m.2 && m.1 < o.1 + o.2))
+                        written(other)
+                            .iter()
+                            .any(|o| mine.iter().any(|m| o.0 == m.0 && o.1 < m.1 + m.2 && m.1 < o.1 + o.2))
                     });
                     if clash { later.push(group) } else { together.push(group) }
                 }

@@ -144,7 +144,9 @@ keys! {
         /// Share of a gridworld's layouts that training never sees: evaluations play only these. A layout belongs to one side by a
         /// checksum of itself, so the split is the same for every run. 0 keeps none apart: evaluations then only differ by seed.
         holdout: f64 = 0.25, Within(0.0, 0.9), fixed;
-        /// What happens to a reward before it is learned from.
+        /// What a reward is multiplied by before it is learned from; scores and logs show rewards as they are.
+        reward_scale: f64 = 1.0, Above(0.0), fixed;
+        /// What happens to a reward, once scaled, before it is learned from.
         clip_rewards: ClipRewards = ClipRewards::None, Any, fixed;
     }
     "model" {

@@ -6,9 +6,10 @@
 //! [`Level::Avx512`], too). Rust never contracts `a * b + c` into a fused operation on its own, so an elementwise loop gives the
 //! same bits at every level.
 //!
-//! Two things decide whether that comes true. What the closure calls must be `#[inline(always)]`, or so small that it is inlined
-//! without being told. And `x.tanh()` must be [`Real`](crate::base::Real)'s, as it is in code generic over `R: Real`: on a plain
-//! `f32` the same words call the mathematics library, one number at a time.
+//! Three things decide whether that comes true. The closure's loop is best a plain `for`: the closures of `(0..n).for_each` or
+//! one that is called in several places may be left out of line, as narrow as before. What it calls must be
+//! `#[inline(always)]`. And `x.tanh()` must be [`Real`](crate::base::Real)'s, as it is in code generic over `R: Real`: on a
+//! plain `f32` the same words call the mathematics library, one number at a time.
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;

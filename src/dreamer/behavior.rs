@@ -81,11 +81,8 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
     let reward = heads::reward(g, model, &flat.feat()).mean(g, model);
     let value_head = heads::value(g, model, "value", &flat.feat());
     let value = value_head.mean(g, model);
-    let target_value = if c.slow_value > 0.0 {
-        heads::value(g, model, SLOW, &flat.feat()).mean(g, model)
-    } else {
-        value
-    };
+    let target_value =
+        if c.slow_value > 0.0 { heads::value(g, model, SLOW, &flat.feat()).mean(g, model) } else { value };
     g.scope("returns");
     let by_step = |g: &mut Graph<R>, x: Var, from: usize, to: usize| {
         let x = g.reshape(x, &[count, n]);

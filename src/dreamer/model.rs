@@ -140,7 +140,8 @@ impl Model {
 
     /// Whether the loss of an observation is categorical rather than normal.
     pub fn categorical_observation(&self) -> bool {
-        matches!(self.observation, Observation::Symbolic { .. }) && self.config.symbolic_loss == SymbolicLoss::Categorical
+        matches!(self.observation, Observation::Symbolic { .. })
+            && self.config.symbolic_loss == SymbolicLoss::Categorical
     }
 
     /// S: width of the stochastic state.

@@ -52,7 +52,8 @@ impl<R: Real> Policy<R> {
         let obs = g.input("obs", &shape);
         let action = g.input("action", &[n, model.actions.size()]);
         let keep = g.input("keep", &[n]);
-        let state = State { stoch: g.input("stoch", &[n, model.stoch()]), deter: g.input("deter", &[n, model.deter()]) };
+        let state =
+            State { stoch: g.input("stoch", &[n, model.stoch()]), deter: g.input("deter", &[n, model.deter()]) };
         let (latent_noise, action_noise) = noise(&mut g, model, n);
         let embed = encode(&mut g, model, obs);
         let embed = embed_half(&mut g, model, embed);
@@ -95,14 +96,7 @@ impl<R: Real> Policy<R> {
 
     /// One step: takes the observations, writes n actions to `actions` [n, A]. `first[i]` says that environment i begins an episode. The
     /// actions are remembered as those that lead to the next observation.
-    pub fn act(
-        &mut self,
-        params: &mut Params<R>,
-        first: &[bool],
-        choice: Choice,
-        clock: Clock,
-        actions: &mut [f32],
-    ) {
+    pub fn act(&mut self, params: &mut Params<R>, first: &[bool], choice: Choice, clock: Clock, actions: &mut [f32]) {
         let keep = self.plan.input_mut(self.keep);
         keep.iter_mut().zip(first).for_each(|(k, &f)| *k = if f { R::ZERO } else { R::ONE });
         self.plan.run(params, clock);
@@ -208,7 +202,8 @@ impl<R: Real> Dreamer<R> {
     pub fn new(model: &Model, params: &Params<R>, n: usize, pool: &Arc<Pool>) -> Self {
         let mut g = Graph::new(params.layout.clone());
         let action = g.input("action", &[n, model.actions.size()]);
-        let state = State { stoch: g.input("stoch", &[n, model.stoch()]), deter: g.input("deter", &[n, model.deter()]) };
+        let state =
+            State { stoch: g.input("stoch", &[n, model.stoch()]), deter: g.input("deter", &[n, model.deter()]) };
         let (latent_noise, _) = noise(&mut g, model, n);
         let next = img_step(&mut g, model, state, action, latent_noise);
         let decoded = decode(&mut g, model, &next.feat());

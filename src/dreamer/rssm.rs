@@ -65,9 +65,7 @@ impl Dist {
     /// The same distribution, through which no gradient flows.
     pub fn stop<R: Real>(&self, g: &mut Graph<R>) -> Dist {
         match *self {
-            Dist::Gaussian(Gaussian { mean, std }) => {
-                Dist::Gaussian(Gaussian { mean: g.stop(mean), std: g.stop(std) })
-            }
+            Dist::Gaussian(Gaussian { mean, std }) => Dist::Gaussian(Gaussian { mean: g.stop(mean), std: g.stop(std) }),
             Dist::Categorical(logits) => Dist::Categorical(g.stop(logits)),
         }
     }

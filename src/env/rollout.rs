@@ -87,5 +87,7 @@ fn line(env: &dyn Env, action: Value, outcome: Outcome, write: &mut dyn Write) -
     if let Some(tile_size) = env.spec().tile_size {
         object["tile_size"] = json!(tile_size);
     }
-    writeln!(write, "{object}").map_err(|cause| Error::new(format!("cannot write the rollout: {cause}")))
+    // One write a line: `write` may be a pipe.
+    let text = format!("{object}\n");
+    write.write_all(text.as_bytes()).map_err(|cause| Error::new(format!("cannot write the rollout: {cause}")))
 }

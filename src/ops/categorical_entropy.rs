@@ -10,7 +10,7 @@
 //! | a | [rows, G K]: G variables of K classes |
 //! | h | [rows] |
 
-use super::sample_onehot::softmax;
+use super::softmax::{Variables, ln, softmax};
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
@@ -31,11 +31,6 @@ struct CategoricalEntropy {
     classes: usize,
 }
 
-/// p ln p, 0 at p = 0.
-fn plogp<R: Real>(p: R) -> R {
-    if p > R::ZERO { p * p.ln() } else { R::ZERO }
-}
-
 impl<R: Real> Op<R> for CategoricalEntropy {
     fn name(&self) -> &'static str {
         "categorical_entropy"
@@ -50,31 +45,37 @@ impl<R: Real> Op<R> for CategoricalEntropy {
         Cost { flops: 40.0 * n, bytes: 4.0 * n }
     }
 
-    fn scratch(&self, _rows: usize) -> usize {
-        self.classes
+    fn scratch(&self, rows: usize) -> usize {
+        2 * rows * self.width
     }
 
     fn forward(&self, io: Forward<'_, R>) {
         let [h] = take(io.y);
-        let p = &mut io.scratch[..self.classes];
-        for (a, h) in io.x[0].chunks_exact(self.width).zip(h) {
-            *h = R::ZERO;
-            for a in a.chunks_exact(self.classes) {
-                softmax(a, p);
-                *h += -p.iter().map(|&p| plogp(p)).sum::<R>(); // (E1)
-            }
-        }
+        let (_, plogp) = self.terms(io.x[0], io.scratch);
+        // (E1)
+        h.iter_mut().zip(plogp.chunks_exact(self.width)).for_each(|(h, t)| *h = -t.iter().copied().sum::<R>());
     }
 
     fn backward(&self, io: Backward<'_, R>) {
         let ([Some(dh), ..], [Some(da), ..]) = (io.dy, io.dx) else { return };
-        let p = &mut io.scratch[..self.classes];
-        for ((a, da), &dh) in io.x[0].chunks_exact(self.width).zip(da.chunks_exact_mut(self.width)).zip(&*dh) {
-            for (a, da) in a.chunks_exact(self.classes).zip(da.chunks_exact_mut(self.classes)) {
-                softmax(a, p);
-                let h = -p.iter().map(|&p| plogp(p)).sum::<R>();
-                p.iter().zip(da).for_each(|(&p, da)| *da += -(dh * (plogp(p) + p * h))); // (E2)
-            }
+        let (p, plogp) = self.terms(io.x[0], io.scratch);
+        let (k, per_row) = (self.classes, self.width / self.classes);
+        for (i, ((p, t), da)) in p.chunks_exact(k).zip(plogp.chunks_exact(k)).zip(da.chunks_exact_mut(k)).enumerate() {
+            let h = -t.iter().copied().sum::<R>();
+            let dh = dh[i / per_row];
+            da.iter_mut().zip(p).zip(t).for_each(|((da, &p), &t)| *da += -(dh * (t + p * h))); // (E2)
         }
+    }
+}
+
+impl CategoricalEntropy {
+    /// p and p ln p (0 at p = 0) of all variables.
+    fn terms<'a, R: Real>(&self, a: &[R], scratch: &'a mut [R]) -> (&'a [R], &'a [R]) {
+        let (p, rest) = scratch.split_at_mut(a.len());
+        let plogp = &mut rest[..a.len()];
+        softmax(a, p, Variables { classes: &[self.classes] });
+        ln(p, plogp);
+        plogp.iter_mut().zip(&*p).for_each(|(t, &p)| *t = if p > R::ZERO { p * *t } else { R::ZERO });
+        (p, plogp)
     }
 }

@@ -14,7 +14,7 @@
 //! | w (optional) | [rows, G] |
 //! | nll | [rows] |
 
-use super::sample_onehot::softmax;
+use super::softmax::{Variables, shifted_exp};
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
@@ -84,19 +84,21 @@ impl<R: Real> Op<R> for CategoricalNll {
         Cost { flops: 20.0 * n, bytes: 8.0 * n }
     }
 
-    fn scratch(&self, _rows: usize) -> usize {
-        self.classes.iter().copied().max().unwrap_or(0)
+    fn scratch(&self, rows: usize) -> usize {
+        rows * self.cells * self.cell()
     }
 
     fn forward(&self, io: Forward<'_, R>) {
         let [a, t, w, ..] = io.x;
         let [nll] = take(io.y);
+        let e = &mut io.scratch[..a.len()];
+        shifted_exp(a, e, Variables { classes: &self.classes });
         nll.fill(R::ZERO);
-        // (Y1)
+        // (Y1), with the shift by the highest logit undone where the target is.
         self.each_variable(io.rows.len(), w, |row, weight, at, k| {
-            let (a, t) = (&a[at..at + k], &t[at..at + k]);
+            let (a, t, e) = (&a[at..at + k], &t[at..at + k], &e[at..at + k]);
             let highest = a.iter().copied().fold(a[0], R::max);
-            let sum: R = a.iter().map(|&a| (a - highest).exp()).sum();
+            let sum: R = e.iter().copied().sum();
             let chosen: R = a.iter().zip(t).map(|(&a, &t)| t * (a - highest)).sum();
             nll[row] += weight * (sum.ln() - chosen);
         });
@@ -105,13 +107,14 @@ impl<R: Real> Op<R> for CategoricalNll {
     fn backward(&self, io: Backward<'_, R>) {
         let [a, t, w, ..] = io.x;
         let ([Some(dnll), ..], [Some(da), ..]) = (io.dy, io.dx) else { return };
-        let scratch = io.scratch;
+        let e = &mut io.scratch[..a.len()];
+        shifted_exp(a, e, Variables { classes: &self.classes });
         // (Y2)
         self.each_variable(io.rows.len(), w, |row, weight, at, k| {
-            let soft = &mut scratch[..k];
-            softmax(&a[at..at + k], soft);
+            let (t, e, da) = (&t[at..at + k], &e[at..at + k], &mut da[at..at + k]);
             let d = dnll[row] * weight;
-            (0..k).for_each(|i| da[at + i] += d * (soft[i] - t[at + i]));
+            let scale = R::ONE / e.iter().copied().sum::<R>();
+            da.iter_mut().zip(e).zip(t).for_each(|((da, &e), &t)| *da += d * (e * scale - t));
         });
     }
 }

@@ -28,7 +28,11 @@ impl<R: Real> Graph<R> {
     pub fn conv2d(&mut self, x: Var, w: Var, b: Var, stride: usize, pad: usize, f: Activation) -> Var {
         let (x_shape, w_shape) = (self.shape(x).to_vec(), self.shape(w).to_vec());
         let fits = x_shape.len() == 4 && w_shape.len() == 4 && w_shape[0] == w_shape[1] && w_shape[2] == x_shape[3];
-        assert!(fits && self.shape(b) == [w_shape[3]], "conv2d: x is {x_shape:?}, w {w_shape:?}, b {:?}", self.shape(b));
+        assert!(
+            fits && self.shape(b) == [w_shape[3]],
+            "conv2d: x is {x_shape:?}, w {w_shape:?}, b {:?}",
+            self.shape(b)
+        );
         let windows = Windows::over(x_shape[1], x_shape[2], x_shape[3], w_shape[0], stride, pad);
         let op = Conv2d { images: x_shape[0], windows, out: w_shape[3], f };
         let [y] = self.call(op, &[x, w, b], [&[x_shape[0], windows.oh, windows.ow, w_shape[3]]]);

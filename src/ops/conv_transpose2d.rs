@@ -84,7 +84,10 @@ impl<R: Real> Op<R> for ConvTranspose2d {
     fn cost(&self) -> Cost {
         let (n, w) = (self.images as f64, &self.windows);
         let (count, patch, input) = (w.count() as f64, w.patch() as f64, self.input as f64);
-        Cost { flops: 2.0 * n * count * patch * input, bytes: 4.0 * (n * (w.image() as f64 + count * input) + patch * input) }
+        Cost {
+            flops: 2.0 * n * count * patch * input,
+            bytes: 4.0 * (n * (w.image() as f64 + count * input) + patch * input),
+        }
     }
 
     fn packs(&self) -> Vec<Pack> {

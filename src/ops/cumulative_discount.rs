@@ -61,7 +61,11 @@ impl<R: Real> Op<R> for CumulativeDiscount {
         let [w] = take(io.y);
         let n = self.n;
         // (W1)
-        if self.given { w[..n].copy_from_slice(start) } else { w[..n].fill(R::ONE) }
+        if self.given {
+            w[..n].copy_from_slice(start)
+        } else {
+            w[..n].fill(R::ONE)
+        }
         for at in n..self.l * n {
             w[at] = w[at - n] * p[at - n];
         }

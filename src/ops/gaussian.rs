@@ -84,10 +84,18 @@ impl<R: Real> Op<R> for Normal {
             let at = row * s..(row + 1) * s;
             let (mean, std) = (&mut mean[at.clone()], &mut std[at.clone()]);
             mean.copy_from_slice(a_m); // (N1)
-            vectorize!(|| (0..s).for_each(|i| std[i] = a_s[i].softplus() + min_std)); // (N2)
+            vectorize!(|| {
+                for i in 0..s {
+                    std[i] = a_s[i].softplus() + min_std; // (N2)
+                }
+            });
             if self.sample {
                 let (sample, eps) = (&mut sample[at.clone()], &eps[at]);
-                vectorize!(|| (0..s).for_each(|i| sample[i] = mean[i] + std[i] * eps[i])); // (N3)
+                vectorize!(|| {
+                    for i in 0..s {
+                        sample[i] = mean[i] + std[i] * eps[i]; // (N3)
+                    }
+                });
             }
         }
     }
@@ -107,11 +115,19 @@ impl<R: Real> Op<R> for Normal {
             // (N5)
             if let Some(dstd) = &dstd {
                 let dstd = &dstd[at.clone()];
-                vectorize!(|| (0..s).for_each(|i| da_s[i] += dstd[i] * a_s[i].sigmoid()));
+                vectorize!(|| {
+                    for i in 0..s {
+                        da_s[i] += dstd[i] * a_s[i].sigmoid();
+                    }
+                });
             }
             if let Some(dsample) = &dsample {
                 let (dsample, eps) = (&dsample[at.clone()], &eps[at.clone()]);
-                vectorize!(|| (0..s).for_each(|i| da_s[i] += dsample[i] * eps[i] * a_s[i].sigmoid()));
+                vectorize!(|| {
+                    for i in 0..s {
+                        da_s[i] += dsample[i] * eps[i] * a_s[i].sigmoid();
+                    }
+                });
             }
         }
     }

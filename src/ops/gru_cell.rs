@@ -61,23 +61,18 @@ impl<R: Real> Op<R> for GruCell {
         Cost { flops: 40.0 * n, bytes: 4.0 * 11.0 * n }
     }
 
+    fn scratch(&self, _rows: usize) -> usize {
+        6 * self.d
+    }
+
     fn forward(&self, io: Forward<'_, R>) {
         let [h_next, gates] = take(io.y);
         let d = self.d;
         for row in 0..io.rows.len() {
-            let (xp, hp) = (&io.x[0][row * 3 * d..][..3 * d], &io.x[1][row * 3 * d..][..3 * d]);
-            let h = &io.x[2][row * d..][..d];
-            let (r, zn) = gates[row * 3 * d..][..3 * d].split_at_mut(d);
-            let (z, n) = zn.split_at_mut(d);
-            let out = &mut h_next[row * d..][..d];
-            vectorize!(|| {
-                for i in 0..d {
-                    r[i] = (xp[i] + hp[i]).sigmoid(); // (G1)
-                    z[i] = (xp[d + i] + hp[d + i]).sigmoid(); // (G2)
-                    n[i] = (xp[2 * d + i] + r[i] * hp[2 * d + i]).tanh(); // (G3)
-                    out[i] = (R::ONE - z[i]) * n[i] + z[i] * h[i]; // (G4)
-                }
-            });
+            let (wide, narrow) = (row * 3 * d..(row + 1) * 3 * d, row * d..(row + 1) * d);
+            let (xp, hp, h) = (&io.x[0][wide.clone()], &io.x[1][wide.clone()], &io.x[2][narrow.clone()]);
+            let (gates, h_next) = (&mut gates[wide], &mut h_next[narrow]);
+            vectorize!(|| gru_cell_forward(h_next, gates, xp, hp, h));
         }
     }
 
@@ -85,44 +80,69 @@ impl<R: Real> Op<R> for GruCell {
         let [Some(dh_next), ..] = io.dy else { return };
         let [mut dxp, mut dhp, mut dh, ..] = io.dx;
         let d = self.d;
+        // Gradients that nobody wants are computed all the same, into memory that nobody reads.
+        let (unused_xp, unused_hp) = io.scratch[..6 * d].split_at_mut(3 * d);
         for row in 0..io.rows.len() {
-            let wide = row * 3 * d..(row + 1) * 3 * d;
-            let narrow = row * d..(row + 1) * d;
-            let hp_n = &io.x[1][wide.clone()][2 * d..];
-            let h = &io.x[2][narrow.clone()];
-            let gates = &io.y[1][wide.clone()];
-            let (r, z, n) = (&gates[..d], &gates[d..2 * d], &gates[2 * d..]);
-            let dout = &dh_next[narrow.clone()];
-            let before_n = |i: usize| dout[i] * (R::ONE - z[i]) * (R::ONE - n[i] * n[i]); // (G5)
-            let before_z = |i: usize| dout[i] * (h[i] - n[i]) * z[i] * (R::ONE - z[i]); // (G6)
-            let before_r = |i: usize| before_n(i) * hp_n[i] * r[i] * (R::ONE - r[i]); // (G7)
-            // (G8)
-            if let Some(dxp) = dxp.as_deref_mut() {
-                let (dr, dzn) = dxp[wide.clone()].split_at_mut(d);
-                let (dz, dn) = dzn.split_at_mut(d);
-                vectorize!(|| {
-                    for i in 0..d {
-                        dr[i] += before_r(i);
-                        dz[i] += before_z(i);
-                        dn[i] += before_n(i);
-                    }
-                });
-            }
-            if let Some(dhp) = dhp.as_deref_mut() {
-                let (dr, dzn) = dhp[wide].split_at_mut(d);
-                let (dz, dn) = dzn.split_at_mut(d);
-                vectorize!(|| {
-                    for i in 0..d {
-                        dr[i] += before_r(i);
-                        dz[i] += before_z(i);
-                        dn[i] += before_n(i) * r[i];
-                    }
-                });
-            }
+            let (wide, narrow) = (row * 3 * d..(row + 1) * 3 * d, row * d..(row + 1) * d);
+            let (hp, h) = (&io.x[1][wide.clone()], &io.x[2][narrow.clone()]);
+            let (gates, dh_next) = (&io.y[1][wide.clone()], &dh_next[narrow.clone()]);
+            let dxp = dxp.as_deref_mut().map_or(&mut *unused_xp, |dxp| &mut dxp[wide.clone()]);
+            let dhp = dhp.as_deref_mut().map_or(&mut *unused_hp, |dhp| &mut dhp[wide.clone()]);
+            vectorize!(|| gru_cell_backward(dxp, dhp, dh_next, gates, hp, h));
             if let Some(dh) = dh.as_deref_mut() {
-                let dh = &mut dh[narrow];
-                vectorize!(|| (0..d).for_each(|i| dh[i] += z[i] * dout[i]));
+                let (dh, z) = (&mut dh[narrow], &gates[d..2 * d]);
+                vectorize!(|| dh.iter_mut().zip(z).zip(dh_next).for_each(|((dh, &z), &dout)| *dh += z * dout));
             }
         }
+    }
+}
+
+/// (G1) to (G4) for one row. Slices as arguments are known to be disjoint, which the vector code needs.
+#[inline(always)]
+fn gru_cell_forward<R: Real>(h_next: &mut [R], gates: &mut [R], xp: &[R], hp: &[R], h: &[R]) {
+    let d = h.len();
+    let (r, zn) = gates.split_at_mut(d);
+    let (z, n) = zn.split_at_mut(d);
+    gate_forward(r, &xp[..d], &hp[..d]); // (G1)
+    gate_forward(z, &xp[d..2 * d], &hp[d..2 * d]); // (G2)
+    let (xp_n, hp_n) = (&xp[2 * d..][..d], &hp[2 * d..][..d]);
+    for i in 0..d {
+        n[i] = (xp_n[i] + r[i] * hp_n[i]).tanh(); // (G3)
+    }
+    for i in 0..d {
+        h_next[i] = (R::ONE - z[i]) * n[i] + z[i] * h[i]; // (G4)
+    }
+}
+
+#[inline(always)]
+fn gate_forward<R: Real>(gate: &mut [R], xp: &[R], hp: &[R]) {
+    gate.iter_mut().zip(xp).zip(hp).for_each(|((gate, &x), &h)| *gate = (x + h).sigmoid());
+}
+
+/// (G5) to (G8) for one row, but for dh.
+#[inline(always)]
+fn gru_cell_backward<R: Real>(dxp: &mut [R], dhp: &mut [R], dh_next: &[R], gates: &[R], hp: &[R], h: &[R]) {
+    let d = h.len();
+    let (r, z, n) = (&gates[..d], &gates[d..2 * d], &gates[2 * d..][..d]);
+    let (hp_n, dout) = (&hp[2 * d..][..d], &dh_next[..d]);
+    let (dxp_r, rest) = dxp.split_at_mut(d);
+    let (dxp_z, dxp_n) = rest.split_at_mut(d);
+    let (dhp_r, rest) = dhp.split_at_mut(d);
+    let (dhp_z, dhp_n) = rest.split_at_mut(d);
+    let before_n = |i: usize| dout[i] * (R::ONE - z[i]) * (R::ONE - n[i] * n[i]); // (G5)
+    for i in 0..d {
+        let dn = before_n(i);
+        dxp_n[i] += dn; // (G8)
+        dhp_n[i] += dn * r[i];
+    }
+    for i in 0..d {
+        let dz = dout[i] * (h[i] - n[i]) * z[i] * (R::ONE - z[i]); // (G6)
+        dxp_z[i] += dz;
+        dhp_z[i] += dz;
+    }
+    for i in 0..d {
+        let dr = before_n(i) * hp_n[i] * r[i] * (R::ONE - r[i]); // (G7)
+        dxp_r[i] += dr;
+        dhp_r[i] += dr;
     }
 }

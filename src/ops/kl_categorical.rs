@@ -13,10 +13,11 @@
 //! | a_q, a_p | [rows, G K]: G variables of K classes |
 //! | kl | [rows] |
 
-use super::sample_onehot::softmax;
+use super::softmax::{Variables, ln, mix, softmax};
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
+use crate::device::simd::vectorize;
 
 impl<R: Real> Graph<R> {
     /// KL(q || p) from logits, one number for each row; the result is [rows].
@@ -41,9 +42,20 @@ struct KlCategorical {
 }
 
 impl KlCategorical {
-    /// (C1) into `soft`; the mixed probability of class `i` is then `mix(soft[i])`.
-    fn mix<R: Real>(&self, soft: R) -> R {
-        R::of(1.0 - self.unimix) * soft + R::of(self.unimix / self.classes as f64)
+    /// (C1): the softmax and the mixed probabilities of some logits.
+    fn probabilities<R: Real>(&self, a: &[R], soft: &mut [R], mixed: &mut [R]) {
+        softmax(a, soft, Variables { classes: &[self.classes] });
+        mixed.copy_from_slice(soft);
+        mix(mixed, R::of(1.0 - self.unimix), R::of(self.unimix / self.classes as f64));
+    }
+
+    /// `soft (g - sum soft g)` of every variable, added to `da`: from the gradient of probabilities to that of logits.
+    fn add_through_softmax<R: Real>(&self, soft: &[R], g: &[R], da: &mut [R]) {
+        let k = self.classes;
+        for ((soft, g), da) in soft.chunks_exact(k).zip(g.chunks_exact(k)).zip(da.chunks_exact_mut(k)) {
+            let mean: R = soft.iter().zip(g).map(|(&s, &g)| s * g).sum();
+            da.iter_mut().zip(soft).zip(g).for_each(|((da, &s), &g)| *da += s * (g - mean));
+        }
     }
 }
 
@@ -61,57 +73,62 @@ impl<R: Real> Op<R> for KlCategorical {
         Cost { flops: 80.0 * n, bytes: 8.0 * n }
     }
 
-    fn scratch(&self, _rows: usize) -> usize {
-        2 * self.classes
+    fn scratch(&self, rows: usize) -> usize {
+        5 * rows * self.width
     }
 
     fn forward(&self, io: Forward<'_, R>) {
         let [a_q, a_p, ..] = io.x;
         let [kl] = take(io.y);
-        let k = self.classes;
-        let (soft_q, soft_p) = io.scratch[..2 * k].split_at_mut(k);
-        for (row, kl) in kl.iter_mut().enumerate() {
-            *kl = R::ZERO;
-            for at in (row * self.width..(row + 1) * self.width).step_by(k) {
-                softmax(&a_q[at..at + k], soft_q);
-                softmax(&a_p[at..at + k], soft_p);
-                // (C2)
-                for (&q, &p) in soft_q.iter().zip(&*soft_p) {
-                    let (q, p) = (self.mix(q), self.mix(p));
-                    // A probability of zero adds nothing.
-                    *kl += if q > R::ZERO { q * (q.ln() - p.ln()) } else { R::ZERO };
-                }
+        let [soft, q, p, ln_q, ln_p] = parts(io.scratch, a_q.len());
+        self.probabilities(a_p, soft, p);
+        self.probabilities(a_q, soft, q);
+        ln(q, ln_q);
+        ln(p, ln_p);
+        // (C2); a probability of zero adds nothing.
+        vectorize!(|| {
+            for i in 0..q.len() {
+                ln_q[i] = if q[i] > R::ZERO { q[i] * (ln_q[i] - ln_p[i]) } else { R::ZERO };
             }
-        }
+        });
+        kl.iter_mut().zip(ln_q.chunks_exact(self.width)).for_each(|(kl, terms)| *kl = terms.iter().copied().sum());
     }
 
     fn backward(&self, io: Backward<'_, R>) {
         let [a_q, a_p, ..] = io.x;
         let [Some(dkl), ..] = io.dy else { return };
-        let [mut da_q, mut da_p, ..] = io.dx;
-        let k = self.classes;
+        let [da_q, da_p, ..] = io.dx;
         let keep = R::of(1.0 - self.unimix);
-        let (soft_q, soft_p) = io.scratch[..2 * k].split_at_mut(k);
-        for (row, &dkl) in dkl.iter().enumerate() {
-            for at in (row * self.width..(row + 1) * self.width).step_by(k) {
-                softmax(&a_q[at..at + k], soft_q);
-                softmax(&a_p[at..at + k], soft_p);
-                let (q, p) = (|i: usize| self.mix(soft_q[i]), |i: usize| self.mix(soft_p[i]));
-                // (C3)
-                if let Some(da) = &mut da_q {
-                    let g = |i: usize| {
-                        if q(i) > R::ZERO { keep * dkl * (q(i).ln() - p(i).ln() + R::ONE) } else { R::ZERO }
-                    };
-                    let mean: R = (0..k).map(|i| soft_q[i] * g(i)).sum();
-                    (0..k).for_each(|i| da[at + i] += soft_q[i] * (g(i) - mean));
-                }
-                // (C4)
-                if let Some(da) = &mut da_p {
-                    let g = |i: usize| -(keep * dkl * q(i) / p(i));
-                    let mean: R = (0..k).map(|i| soft_p[i] * g(i)).sum();
-                    (0..k).for_each(|i| da[at + i] += soft_p[i] * (g(i) - mean));
+        let [soft, q, p, g, other] = parts(io.scratch, a_q.len());
+        self.probabilities(a_p, soft, p);
+        // (C4)
+        if let Some(da_p) = da_p {
+            self.probabilities(a_q, other, q);
+            for (row, &dkl) in dkl.iter().enumerate() {
+                for i in row * self.width..(row + 1) * self.width {
+                    g[i] = -(keep * dkl * q[i] / p[i]);
                 }
             }
+            self.add_through_softmax(soft, g, da_p);
+        }
+        // (C3)
+        if let Some(da_q) = da_q {
+            self.probabilities(a_q, soft, q);
+            ln(q, g);
+            ln(p, other);
+            for (row, &dkl) in dkl.iter().enumerate() {
+                for i in row * self.width..(row + 1) * self.width {
+                    let slope = keep * dkl * (g[i] - other[i] + R::ONE);
+                    g[i] = if q[i] > R::ZERO { slope } else { R::ZERO };
+                }
+            }
+            self.add_through_softmax(soft, g, da_q);
         }
     }
+}
+
+/// Five buffers of `len` numbers in the scratch memory.
+fn parts<R>(scratch: &mut [R], len: usize) -> [&mut [R]; 5] {
+    let mut buffers = scratch.chunks_exact_mut(len);
+    std::array::from_fn(|_| buffers.next().expect("scratch holds five buffers"))
 }

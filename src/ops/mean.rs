@@ -54,9 +54,10 @@ impl<R: Real> Op<R> for Mean {
         let [m] = take(io.y);
         let weight = |i: usize| if self.weighted { w[i] } else { R::ONE };
         // (M1)
-        let blocks = x.chunks(256).enumerate().map(|(block, x)| {
-            x.iter().enumerate().map(|(i, &x)| weight(block * 256 + i) * x).sum::<R>()
-        });
+        let blocks = x
+            .chunks(256)
+            .enumerate()
+            .map(|(block, x)| x.iter().enumerate().map(|(i, &x)| weight(block * 256 + i) * x).sum::<R>());
         m[0] = blocks.sum::<R>() / R::of(self.n as f64);
     }
 

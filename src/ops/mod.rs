@@ -22,6 +22,7 @@ pub mod pointwise;
 pub mod registry;
 pub mod sample_onehot;
 pub mod sample_tanh_normal;
+mod softmax;
 pub mod twohot;
 
 pub use activation::Activation;

@@ -61,8 +61,7 @@ impl<R: Real> Op<R> for Draw {
             let words = philox::block(io.clock.seed, self.stream, io.clock.step, (index / 4) as u32);
             let drawn = match self.distribution {
                 Noise::Normal => {
-                    let (a, b) =
-                        (philox::normal_pair([words[0], words[1]]), philox::normal_pair([words[2], words[3]]));
+                    let (a, b) = (philox::normal_pair([words[0], words[1]]), philox::normal_pair([words[2], words[3]]));
                     [a[0], a[1], b[0], b[1]]
                 }
                 Noise::Gumbel => words.map(philox::gumbel),

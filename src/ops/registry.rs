@@ -55,7 +55,11 @@ type Shapes<'a> = &'a [(&'a str, &'a [usize])];
 
 /// A case whose tensors come from `params`, and whose result is weighed by fixed random numbers into a scalar, so that every
 /// element of the result has a gradient of its own.
-fn case(name: &str, params: Shapes, build: impl Fn(&mut Graph<f64>, &[Var]) -> Vec<Var> + Send + Sync + 'static) -> Case {
+fn case(
+    name: &str,
+    params: Shapes,
+    build: impl Fn(&mut Graph<f64>, &[Var]) -> Vec<Var> + Send + Sync + 'static,
+) -> Case {
     with_inputs(name, params, vec![], build)
 }
 
@@ -112,7 +116,9 @@ pub fn cases() -> Vec<Case> {
         ("softplus", Activation::Softplus),
     ];
     for (name, f) in activations {
-        all.push(case(&format!("activation {name}"), &[("kinked_x", &[5, 7])], move |g, v| vec![g.activation(v[0], f)]));
+        all.push(case(&format!("activation {name}"), &[("kinked_x", &[5, 7])], move |g, v| {
+            vec![g.activation(v[0], f)]
+        }));
     }
     all.push(case("linear", &[("x", &[11, 7]), ("w", &[7, 13]), ("b", &[13])], |g, v| {
         vec![g.linear(&[v[0]], v[1], Some(v[2]), Activation::Elu)]
@@ -191,10 +197,13 @@ pub fn cases() -> Vec<Case> {
     all.push(with_inputs(
         "categorical_nll",
         &[("a", &[3, 10])],
-        vec![("t", &[3, 10], {
-            let (three, two) = (onehots(6, 3), onehots(6, 2));
-            (0..6).flat_map(|i| [&three[3 * i..3 * i + 3], &two[2 * i..2 * i + 2]].concat()).collect()
-        }), ("w", &[3, 2], vec![1.0, 10.0, 0.5, 1.0, 2.0, 0.0])],
+        vec![
+            ("t", &[3, 10], {
+                let (three, two) = (onehots(6, 3), onehots(6, 2));
+                (0..6).flat_map(|i| [&three[3 * i..3 * i + 3], &two[2 * i..2 * i + 2]].concat()).collect()
+            }),
+            ("w", &[3, 2], vec![1.0, 10.0, 0.5, 1.0, 2.0, 0.0]),
+        ],
         |g, v| vec![g.categorical_nll(v[0], v[1], Some(v[2]), &[3, 2])],
     ));
     all.push(case("categorical_entropy", &[("a", &[5, 12])], |g, v| vec![g.categorical_entropy(v[0], 4)]));

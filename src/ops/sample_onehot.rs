@@ -13,6 +13,7 @@
 //! |---|---|
 //! | a, gumbel, sample, p | [rows, G K]: G variables of K classes |
 
+use super::softmax::{Variables, ln, mix, softmax};
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
@@ -31,18 +32,6 @@ impl<R: Real> Graph<R> {
         let [sample, p] = self.call(SampleOneHot { rows, width, classes, unimix }, &[a, gumbel], [&shape, &shape]);
         (sample, p)
     }
-}
-
-/// softmax of `a` into `q`.
-#[inline]
-pub(super) fn softmax<R: Real>(a: &[R], q: &mut [R]) {
-    let highest = a.iter().copied().fold(a[0], R::max);
-    let mut sum = R::ZERO;
-    for (q, &a) in q.iter_mut().zip(a) {
-        *q = (a - highest).exp();
-        sum += *q;
-    }
-    q.iter_mut().for_each(|q| *q = *q / sum);
 }
 
 struct SampleOneHot {
@@ -69,24 +58,21 @@ impl<R: Real> Op<R> for SampleOneHot {
     fn forward(&self, io: Forward<'_, R>) {
         let (a, gumbel) = (io.x[0], io.x[1]);
         let [sample, p] = take(io.y);
-        let (k, u) = (self.classes, R::of(self.unimix));
-        let floor = R::of(self.unimix / k as f64);
-        for at in (0..a.len()).step_by(k) {
-            let (a, gumbel) = (&a[at..at + k], &gumbel[at..at + k]);
-            let (sample, p) = (&mut sample[at..at + k], &mut p[at..at + k]);
-            softmax(a, p); // (O1)
+        let k = self.classes;
+        softmax(a, p, Variables { classes: &[k] }); // (O1)
+        if self.unimix > 0.0 {
+            mix(p, R::of(1.0 - self.unimix), R::of(self.unimix / k as f64)); // (O2)
+            ln(p, sample);
+        } else {
+            // ln q and a differ by a constant, which moves no maximum.
+            sample.copy_from_slice(a);
+        }
+        // (O3)
+        for (sample, gumbel) in sample.chunks_exact_mut(k).zip(gumbel.chunks_exact(k)) {
             let mut best = 0;
-            if self.unimix > 0.0 {
-                p.iter_mut().for_each(|p| *p = (R::ONE - u) * *p + floor); // (O2)
-                let score = |i: usize| p[i].ln() + gumbel[i];
-                (1..k).for_each(|i| best = if score(i) > score(best) { i } else { best });
-            } else {
-                // ln q and a differ by a constant, which moves no maximum.
-                let score = |i: usize| a[i] + gumbel[i];
-                (1..k).for_each(|i| best = if score(i) > score(best) { i } else { best });
-            }
+            (1..k).for_each(|i| best = if sample[i] + gumbel[i] > sample[best] + gumbel[best] { i } else { best });
             sample.fill(R::ZERO);
-            sample[best] = R::ONE; // (O3)
+            sample[best] = R::ONE;
         }
     }
 

@@ -42,7 +42,8 @@ impl<R: Real> Graph<R> {
             self.shape(eps)
         );
         let shape = self.with_width(a, n);
-        let [mean, std, action] = self.call(SampleTanhNormal { rows, n, constants }, &[a, eps], [&shape, &shape, &shape]);
+        let [mean, std, action] =
+            self.call(SampleTanhNormal { rows, n, constants }, &[a, eps], [&shape, &shape, &shape]);
         (mean, std, action)
     }
 }

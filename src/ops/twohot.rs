@@ -16,7 +16,7 @@
 
 use std::sync::Arc;
 
-use super::sample_onehot::softmax;
+use super::softmax::{Variables, shifted_exp, softmax};
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
@@ -83,26 +83,31 @@ impl<R: Real> Op<R> for TwoHot {
         Cost { flops: 20.0 * n, bytes: 4.0 * n }
     }
 
-    fn scratch(&self, _rows: usize) -> usize {
-        self.bins.len()
+    fn scratch(&self, rows: usize) -> usize {
+        rows * self.bins.len()
     }
 
     fn forward(&self, io: Forward<'_, R>) {
         let [a, target, ..] = io.x;
         let [y] = take(io.y);
         let k = self.bins.len();
-        let p = &mut io.scratch[..k];
+        let e = &mut io.scratch[..a.len()];
+        let variables = Variables { classes: &[k] };
+        if self.nll {
+            shifted_exp(a, e, variables);
+        } else {
+            softmax(a, e, variables);
+        }
         for (row, y) in y.iter_mut().enumerate() {
-            let a = &a[row * k..][..k];
+            let (a, e) = (&a[row * k..][..k], &e[row * k..][..k]);
             if self.nll {
                 let highest = a.iter().copied().fold(a[0], R::max);
-                let lse = a.iter().map(|&a| (a - highest).exp()).sum::<R>().ln() + highest;
+                let lse = e.iter().copied().sum::<R>().ln() + highest;
                 let (low, upper) = neighbours(&self.bins, target[row]);
                 *y = lse - (R::ONE - upper) * a[low] - upper * a[low + 1]; // (H3)
             } else {
-                softmax(a, p);
                 // (H2), from both ends inwards: symmetric probabilities cancel exactly.
-                let term = |i: usize| p[i] * R::of(self.bins[i]);
+                let term = |i: usize| e[i] * R::of(self.bins[i]);
                 *y = (0..k / 2).map(|i| term(i) + term(k - 1 - i)).sum::<R>() + term(k / 2);
             }
         }
@@ -112,13 +117,13 @@ impl<R: Real> Op<R> for TwoHot {
         let [a, target, ..] = io.x;
         let ([Some(dy), ..], [Some(da), ..]) = (io.dy, io.dx) else { return };
         let k = self.bins.len();
-        let p = &mut io.scratch[..k];
+        let p = &mut io.scratch[..a.len()];
+        softmax(a, p, Variables { classes: &[k] });
         for (row, &dy) in dy.iter().enumerate() {
-            let da = &mut da[row * k..][..k];
-            softmax(&a[row * k..][..k], p);
+            let (p, da) = (&p[row * k..][..k], &mut da[row * k..][..k]);
             if self.nll {
                 let (low, upper) = neighbours(&self.bins, target[row]);
-                (0..k).for_each(|i| da[i] += dy * p[i]); // (H5)
+                da.iter_mut().zip(p).for_each(|(da, &p)| *da += dy * p); // (H5)
                 da[low] -= dy * (R::ONE - upper);
                 da[low + 1] -= dy * upper;
             } else {

@@ -110,7 +110,7 @@ impl TrainArgs {
 /// `dreamer-fast eval`.
 #[derive(Debug, Clone, Args)]
 pub struct EvalArgs {
-    /// Folder of the run
+    /// Folder that `dreamer-fast train` wrote to
     #[arg(long, value_name = "DIR")]
     pub logdir: PathBuf,
 
@@ -130,11 +130,11 @@ pub struct EvalArgs {
 /// `dreamer-fast dream`.
 #[derive(Debug, Clone, Args)]
 pub struct DreamArgs {
-    /// Folder of the run
+    /// Folder that `dreamer-fast train` wrote to
     #[arg(long, value_name = "DIR")]
     pub logdir: PathBuf,
 
-    /// Where to write the animated picture
+    /// Where to write the animation
     #[arg(long, value_name = "FILE.gif")]
     pub out: PathBuf,
 }

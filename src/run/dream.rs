@@ -127,7 +127,12 @@ fn watch(agent: &mut Agent, seed: u64) -> Result<(Vec<Moment>, (Vec<f32>, Vec<f3
         let led_here = actions.clone();
         let clock = Clock { seed, step: t as u64 };
         policy.act(&mut agent.params, &vec![t == 0; n], Choice::Sample, clock, &mut actions);
-        moments.push(Moment { truth, model: policy.reconstruction().to_vec(), actions: led_here, stale: stale.clone() });
+        moments.push(Moment {
+            truth,
+            model: policy.reconstruction().to_vec(),
+            actions: led_here,
+            stale: stale.clone(),
+        });
         if t + 1 == OBSERVED {
             let (stoch, deter) = policy.state();
             state = (stoch.to_vec(), deter.to_vec());

@@ -127,15 +127,8 @@ impl Run {
         }
         let episodes = logdir.join("episodes");
         let capacity = usize::try_from(c.replay_bytes).unwrap_or(usize::MAX);
-        let (replay, moved) = Replay::restore(
-            agent.world.layout.clone(),
-            c.envs,
-            capacity,
-            c.seed,
-            &episodes,
-            &manifest,
-            open_rows,
-        )?;
+        let (replay, moved) =
+            Replay::restore(agent.world.layout.clone(), c.envs, capacity, c.seed, &episodes, &manifest, open_rows)?;
         if moved > 0 {
             eprintln!(
                 "{moved} episodes collected after the checkpoint were set aside in {}",
@@ -299,13 +292,23 @@ impl Run {
         let c = self.agent.world.config().clone();
         let scores = evaluate(&mut self.agent, c.final_eval_episodes, test_seed(c.seed), Choice::Mode)?;
         let logdir = self.logdir.display();
-        println!("\n{} after {} environment steps and {} updates", c.task, progress::grouped(self.steps), progress::grouped(self.learner.step.updates));
+        println!(
+            "\n{} after {} environment steps and {} updates",
+            c.task,
+            progress::grouped(self.steps),
+            progress::grouped(self.learner.step.updates)
+        );
         print!("{}", super::eval::summary(&scores, self.has_goal()));
         println!("\nLook next:");
-        println!("  dreamer-fast dream --logdir {logdir} --out dream.gif   what the agent imagines, beside what happened");
+        println!(
+            "  dreamer-fast dream --logdir {logdir} --out dream.gif   what the agent imagines, beside what happened"
+        );
         println!("  dreamer-fast eval --logdir {logdir} --seed 1           the same on other fresh layouts");
         println!("  tensorboard --logdir {logdir}                          curves and videos");
-        println!("  {}                 the same numbers, a line of JSON each", self.logdir.join("metrics.jsonl").display());
+        println!(
+            "  {}                 the same numbers, a line of JSON each",
+            self.logdir.join("metrics.jsonl").display()
+        );
         println!("parameters and optimizer: checksum {:08x}", self.agent.checksum());
         Ok(())
     }

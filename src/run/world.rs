@@ -155,6 +155,7 @@ impl World {
 
     /// What is learned of a reward.
     pub fn reward(&self, reward: f32) -> f32 {
+        let reward = reward * self.config().reward_scale as f32;
         match self.config().clip_rewards {
             ClipRewards::None => reward,
             ClipRewards::Tanh => reward.tanh(),

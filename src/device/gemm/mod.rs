@@ -12,7 +12,7 @@
 //!
 //! Each element of C is summed by itself, over the inner dimension in ascending order, in one accumulator, by fused
 //! multiply-adds (`Level::Portable`: a product, then a sum). So its bits depend on its row of A, its column of B and the
-//! [`Level`](crate::device::simd::Level), and on nothing else: not on m or n, on where it stands in a tile, on how rows and
+//! [`Level`], and on nothing else: not on m or n, on where it stands in a tile, on how rows and
 //! columns are split, on the number of threads.
 //! With `accumulate`, and in `gemm_tn`, a sum of [`BLOCK`] (`gemm_tn`: [`HEIGHT`]) steps starts from 0 and is then added to C,
 //! and so on, block after block: short sums lose less than a single one over tens of thousands of rows.

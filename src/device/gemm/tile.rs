@@ -2,7 +2,7 @@
 //!
 //! A tile is `M` rows by `V` vectors. At each step of the inner dimension it loads `V` vectors of B, broadcasts `M` numbers of
 //! A, and adds `M * V` products. A second-level cache delivers the B of a tile of 14 rows fast enough, and the processor looks
-//! far enough ahead to hide its latency, so nothing here prefetches.
+//! far enough ahead to hide its latency; only a C that is added to is asked for at the start, because it is met at the end.
 #![allow(unsafe_code)]
 
 use super::lanes::Lanes;

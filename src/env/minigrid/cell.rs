@@ -141,6 +141,12 @@ impl Cell {
         [kind, color, state]
     }
 
+    /// The encoding in the three lower bytes, lowest first; the highest byte has no meaning outside of this type.
+    #[inline(always)]
+    pub fn word(self) -> u32 {
+        self.0
+    }
+
     /// The type of the object.
     #[inline(always)]
     pub fn kind(self) -> Kind {

@@ -109,6 +109,12 @@ impl Grid {
         self.cells[index]
     }
 
+    /// `N` neighbours in memory, from an index on.
+    #[inline(always)]
+    pub fn run<const N: usize>(&self, start: Index) -> &[Cell; N] {
+        self.cells[start..start + N].try_into().expect("a range of N cells")
+    }
+
     /// The cell at a position.
     #[inline(always)]
     pub fn get(&self, at: Point) -> Cell {

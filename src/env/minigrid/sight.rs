@@ -41,15 +41,32 @@ impl Sight {
     /// Writes the observation: minigrid's `image` of shape `[7, 7, 3]`, flattened; what is not seen is 0.
     #[inline]
     pub fn write(&self, out: &mut [u8]) {
-        assert_eq!(out.len(), SYMBOLIC_BYTES, "a symbolic observation has {SYMBOLIC_BYTES} bytes");
+        let bytes = out.len();
+        let out: &mut [u8; SYMBOLIC_BYTES] =
+            out.try_into().unwrap_or_else(|_| panic!("a symbolic observation has {SYMBOLIC_BYTES} bytes, not {bytes}"));
+        // Each cell is written as four bytes, of which the next cell takes back the fourth; there is no next one for the last.
+        const LAST: usize = VIEW * VIEW - 1;
         for i in 0..VIEW {
             for j in 0..VIEW {
                 let at = i * VIEW + j;
-                let seen = 0_u8.wrapping_sub(self.sees(i, j) as u8);
-                let [kind, color, state] = self.cells[at].encode();
-                out[3 * at..3 * at + 3].copy_from_slice(&[kind & seen, color & seen, state & seen]);
+                let seen = 0_u32.wrapping_sub((self.seen >> (8 * j + i)) as u32 & 1);
+                let word = (self.cells[at].word() & seen).to_le_bytes();
+                let width = if at == LAST { 3 } else { 4 };
+                out[3 * at..3 * at + width].copy_from_slice(&word[..width]);
             }
         }
+    }
+}
+
+/// View cell `(i, j)` of the `k`th cell in memory of a line of the view: a column for an agent that looks right or left, a row
+/// for one that looks down or up.
+#[inline(always)]
+const fn on_line<const DIRECTION: u8>(line: usize, k: usize) -> (usize, usize) {
+    match DIRECTION {
+        0 => (line, VIEW - 1 - k),
+        1 => (VIEW - 1 - k, line),
+        2 => (line, k),
+        _ => (k, line),
     }
 }
 
@@ -65,18 +82,39 @@ impl World {
     /// What the agent sees now.
     #[inline]
     pub fn look(&self) -> Sight {
-        let mut cells = [Cell::UNSEEN; VIEW * VIEW];
-        let mut opaque = 0_u64;
-        for i in 0..VIEW {
-            for j in 0..VIEW {
-                let cell = self.grid.at(self.view_index(i, j));
-                cells[i * VIEW + j] = cell;
-                opaque |= cell.opaque() << (8 * j + i);
+        let mut cells = match self.direction {
+            0 => self.gather::<0>(),
+            1 => self.gather::<1>(),
+            2 => self.gather::<2>(),
+            _ => self.gather::<3>(),
+        };
+        let mut seen = u64::MAX;
+        if !self.see_through {
+            let mut opaque = 0;
+            for i in 0..VIEW {
+                for j in 0..VIEW {
+                    opaque |= cells[i * VIEW + j].opaque() << (8 * j + i);
+                }
             }
+            seen = spread(!opaque);
         }
         cells[CENTER * VIEW + VIEW - 1] = self.carrying.unwrap_or(Cell::EMPTY);
-        let seen = if self.see_through { u64::MAX } else { spread(!opaque) };
         Sight { cells, seen }
+    }
+
+    /// The cells of the view, as they lie in the grid: seven lines of seven neighbours in memory.
+    #[inline(always)]
+    fn gather<const DIRECTION: u8>(&self) -> [Cell; VIEW * VIEW] {
+        let mut cells = [Cell::UNSEEN; VIEW * VIEW];
+        for line in 0..VIEW {
+            let (i, j) = on_line::<DIRECTION>(line, 0);
+            let run: &[Cell; VIEW] = self.grid.run(self.view_index(i, j));
+            for (k, &cell) in run.iter().enumerate() {
+                let (i, j) = on_line::<DIRECTION>(line, k);
+                cells[i * VIEW + j] = cell;
+            }
+        }
+        cells
     }
 }
 
@@ -153,6 +191,35 @@ mod tests {
             }
         }
         (0..VIEW * VIEW).fold(0, |bits, k| bits | u64::from(mask[k / VIEW][k % VIEW]) << (8 * (k % VIEW) + k / VIEW))
+    }
+
+    #[test]
+    fn lines_gather_what_the_view_holds() {
+        use crate::env::NumpyRng;
+        use crate::env::minigrid::cell::Kind;
+        use crate::env::minigrid::grid::{Grid, Point};
+        let mut rng = NumpyRng::new(1);
+        let mut grid = Grid::new(5, 9);
+        for at in grid.points() {
+            grid.set(at, Cell::new(Kind::Floor, rng.integers(0, 6) as u8, rng.integers(0, 256) as u8));
+        }
+        let (carrying, steps, max_steps, places) = (None, 0, 1, Vec::new());
+        let mut world =
+            World { grid, agent: 0, direction: 0, carrying, steps, max_steps, see_through: true, places, rng };
+        for at in world.grid.points() {
+            for direction in 0..4 {
+                world.set_agent(at, direction);
+                let sight = world.look();
+                for (i, j) in (0..VIEW).flat_map(|i| (0..VIEW).map(move |j| (i, j))).filter(|&cell| cell != (3, 6)) {
+                    let (right, ahead) = (i as i32 - 3, 6 - j as i32);
+                    let (dx, dy) =
+                        [(ahead, right), (-right, ahead), (-ahead, -right), (right, -ahead)][direction as usize];
+                    let there = Point::new(at.x + dx, at.y + dy);
+                    let expected = if world.grid.contains(there) { world.grid.get(there) } else { Cell::WALL };
+                    assert_eq!(sight.cells[i * VIEW + j], expected, "{at:?} looking {direction}, ({i}, {j})");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,0 +1,27 @@
+# make help
+
+CARGO ?= cargo
+
+.PHONY: help test lint lines
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+test: ## all tests; lists what was skipped, and why
+	@mkdir -p target
+	@bash -c 'set -o pipefail; $(CARGO) test --locked -- --show-output 2>&1 | tee target/test.log'
+	@echo
+	@grep -h '^skipped' target/test.log | sort -u || echo 'no test was skipped'
+
+lint: ## format, clippy and rustdoc; warnings are errors
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
+
+lines: ## lines of code, by floor
+	@for folder in src/* kernels tests benches scripts docs; do \
+		[ -e "$$folder" ] || continue; \
+		find "$$folder" -type f \( -name '*.rs' -o -name '*.cu' -o -name '*.cuh' -o -name '*.py' -o -name '*.md' \) -print0 \
+			| xargs -0 -r cat | wc -l | awk -v name="$$folder" '{ printf "%7d %s\n", $$1, name }'; \
+	done
+	@find src -name '*.rs' -print0 | xargs -0 cat | wc -l | awk '{ printf "%7d src in all\n", $$1 }'
