@@ -10,8 +10,7 @@ use dreamer_fast::ops::registry::{OPS, cases};
 /// Prints an outcome; returns what is wrong with it.
 fn judge(outcome: &Outcome, bound: f64) -> Option<String> {
     println!("{:72} {:5} elements, worst {:.2e} at {}", outcome.name, outcome.checked, outcome.worst, outcome.at);
-    // Not `>`, which a NaN would slip through.
-    (!(outcome.worst <= bound)).then(|| format!("{}: {:.2e} at {}", outcome.name, outcome.worst, outcome.at))
+    (!outcome.passes(bound)).then(|| format!("{}: {:.2e} at {}", outcome.name, outcome.worst, outcome.at))
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use dreamer_fast::autodiff::audit::Touch;
+use dreamer_fast::autodiff::audit::{Tenancy, Touch};
 use dreamer_fast::autodiff::{Clock, Graph, Params, Plan, Sweep};
 use dreamer_fast::base::philox::stream;
 use dreamer_fast::base::{Philox, Real};
@@ -44,6 +44,8 @@ static COUNTING: Counting = Counting;
 fn pool(threads: usize) -> Arc<Pool> {
     Arc::new(Pool::new(threads).unwrap())
 }
+
+type Compile = fn(Graph<f32>, &[Sweep], Arc<Pool>) -> Plan<f32>;
 
 /// The tiny models of the gradient checks, and one whose regions are large enough to be cut by the plan's own rule.
 fn models() -> Vec<WholeLoss> {
@@ -128,7 +130,7 @@ fn the_same_step_twice_is_the_same() {
 fn sharing_memory_changes_no_bit() {
     for case in models() {
         let model = &case.model;
-        let bits = |compile: fn(Graph<f32>, &[Sweep], Arc<Pool>) -> Plan<f32>| {
+        let bits = |compile: Compile| {
             let params = parameters::<f32>(model);
             let mut step = training_step_by(model, &params, &pool(1), compile);
             let (shared, apart) = step.plan.sharing();
@@ -154,7 +156,7 @@ fn what_memory_held_before_changes_no_bit() {
 /// Walks through a plan with a tag for every element of the work arena: whoever reads finds what it takes it for.
 fn walk(touches: &[(usize, Vec<Touch>)], plan: &Plan<f32>) -> Result<(), String> {
     let len = plan.sharing().0 / size_of::<f32>();
-    let mut held: Vec<Option<(u32, Option<usize>)>> = vec![None; len];
+    let mut held: Vec<Option<Tenancy>> = vec![None; len];
     for (tenant, range, filled) in plan.kept() {
         if filled {
             held[range].fill(Some(tenant));

@@ -12,11 +12,14 @@ use super::schedule::Tenant;
 use super::sweep::site;
 use crate::base::{Philox, Real, philox::stream};
 
+/// A tensor of a plan: its number in the trace, and for a gradient the number of its sweep.
+pub type Tenancy = (u32, Option<usize>);
+
 /// A range of the work arena that a step reads or writes, and the tensor that it takes it for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Touch {
-    /// The tensor: its number in the trace, and for a gradient the sweep.
-    pub tenant: (u32, Option<usize>),
+    /// The tensor.
+    pub tenant: Tenancy,
     /// Elements of the work arena.
     pub range: Range<usize>,
     /// Whether they are written.
@@ -90,8 +93,8 @@ impl<R: Real> Plan<R> {
         x.chain(dy).flatten().filter_map(|(tenant, slot)| touch(tenant, slot, true, false)).collect()
     }
 
-    /// Places of the tensors that must outlive a run: filled by the host before it, or read by the host after it.
-    pub fn kept(&self) -> Vec<((u32, Option<usize>), Range<usize>, bool)> {
+    /// Places of the tensors that must outlive a run, and whether the host fills them before it; the others it reads after it.
+    pub fn kept(&self) -> Vec<(Tenancy, Range<usize>, bool)> {
         let nodes = self.graph.nodes.iter().enumerate().filter(|(_, n)| n.view.is_none());
         nodes
             .filter(|(_, n)| (n.kept || n.source == Source::Input) && !matches!(n.source, Source::Param(_)))

@@ -40,6 +40,29 @@ pub struct Outcome {
     pub at: String,
 }
 
+impl Outcome {
+    /// Nothing checked yet.
+    pub fn new(name: &str) -> Self {
+        Outcome { name: name.to_string(), checked: 0, worst: 0.0, at: String::new() }
+    }
+
+    /// Takes note of the error of element `i` of a parameter.
+    pub fn note(&mut self, error: f64, parameter: &str, i: usize) {
+        self.checked += 1;
+        // A NaN is the worst of all.
+        let error = if error.is_nan() { f64::INFINITY } else { error };
+        if error > self.worst {
+            self.worst = error;
+            self.at = format!("{parameter}[{i}]");
+        }
+    }
+
+    /// Whether something was checked and all errors are within the bound.
+    pub fn passes(&self, bound: f64) -> bool {
+        self.checked > 0 && self.worst <= bound
+    }
+}
+
 /// Step of the central differences: at 1e-5 the truncation error and the rounding error of f64 are about equal.
 pub const STEP: f64 = 1e-5;
 
@@ -72,7 +95,7 @@ pub fn check(case: &Case, pool: &Arc<Pool>) -> Outcome {
     plan.run(&mut params, clock);
     let gradient = params.grad.all().to_vec();
 
-    let mut outcome = Outcome { name: case.name.clone(), checked: 0, worst: 0.0, at: String::new() };
+    let mut outcome = Outcome::new(&case.name);
     for entry in layout.entries() {
         let scale = gradient[entry.range()].iter().fold(1.0_f64, |a, g| a.max(g.abs()));
         let stride = entry.len().div_ceil(SAMPLE);
@@ -86,12 +109,7 @@ pub fn check(case: &Case, pool: &Arc<Pool>) -> Outcome {
             let slope = (at(here + STEP) - at(here - STEP)) / (2.0 * STEP);
             at(here);
             let error = (gradient[entry.offset + i] - slope).abs() / scale;
-            outcome.checked += 1;
-            // Not `>`, which a NaN would slip through.
-            if !(error <= outcome.worst) {
-                outcome.worst = error;
-                outcome.at = format!("{}[{i}]", entry.name);
-            }
+            outcome.note(error, &entry.name, i);
         }
     }
     outcome

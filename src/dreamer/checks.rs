@@ -288,8 +288,7 @@ pub fn check(case: &WholeLoss, pool: &Arc<Pool>) -> Vec<Outcome> {
         let range = params.layout.group_range(group);
         let largest = gradient[range].iter().fold(0.0_f64, |a, g| a.max(g.abs()));
         assert!(largest > 0.0, "{}: the {name} loss has no gradient", case.name);
-        let mut outcome =
-            Outcome { name: format!("{name} loss: {}", case.name), checked: 0, worst: 0.0, at: String::new() };
+        let mut outcome = Outcome::new(&format!("{name} loss: {}", case.name));
         let entries: Vec<_> = params.layout.group_entries(group).cloned().collect();
         for entry in entries {
             let scale = gradient[entry.range()].iter().fold(FLOOR * largest, |a, g| a.max(g.abs()));
@@ -303,12 +302,7 @@ pub fn check(case: &WholeLoss, pool: &Arc<Pool>) -> Vec<Outcome> {
                 let slope = (at(x + STEP) - at(x - STEP)) / (2.0 * STEP);
                 params.value_mut(&entry.name)[i] = x;
                 let error = (gradient[entry.offset + i] - slope).abs() / scale;
-                outcome.checked += 1;
-                // Not `>`, which a NaN would slip through.
-                if !(error <= outcome.worst) {
-                    outcome.worst = error;
-                    outcome.at = format!("{}[{i}]", entry.name);
-                }
+                outcome.note(error, &entry.name, i);
             }
         }
         outcomes.push(outcome);

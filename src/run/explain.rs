@@ -169,3 +169,34 @@ fn flops(flops: f64) -> String {
         f => format!("{f:.0} flop"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Request, resolve};
+
+    #[test]
+    fn the_plan_names_every_parameter_and_every_sweep() {
+        let request = Request { preset: Some("debug".into()), ..Request::default() };
+        let settings = resolve(&request).unwrap();
+        let text = train_step(&settings).unwrap();
+        let layout = World::new(&settings.config).unwrap().model.layout();
+        for group in GROUPS {
+            assert!(text.contains(&format!("-- backward sweep to {group} --")), "{group}");
+            for entry in layout.group_entries(group) {
+                let shape = format!("{}[", entry.name);
+                assert!(text.contains(&shape), "no call reads {}", entry.name);
+                let trained = text.lines().any(|l| l.contains(" d ") && l.contains(&entry.name));
+                assert!(trained, "no gradient of {}", entry.name);
+            }
+        }
+        // Every call runs forward once, in the order of the trace.
+        let calls: Vec<usize> = text
+            .lines()
+            .filter(|l| l.contains(" -> "))
+            .map(|l| l.split_whitespace().next().expect("a word").parse().expect("the number of a call"))
+            .collect();
+        assert!(calls.len() > 100 && calls.iter().copied().eq(0..calls.len()), "{calls:?}");
+        assert!(text.contains(": Region rows=") && text.contains(": Weights layers="));
+    }
+}

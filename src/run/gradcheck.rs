@@ -25,7 +25,7 @@ pub fn command(args: &GradcheckArgs) -> Result<ExitCode> {
             }
         }
     }
-    let passed = judged.iter().all(|(outcome, bound)| passes(outcome, *bound));
+    let passed = judged.iter().all(|(outcome, bound)| outcome.passes(*bound));
     println!("{}", table(&judged));
     println!(
         "An error is the distance between gradient and slope over the largest gradient of the tensor. {}",
@@ -44,11 +44,6 @@ pub(super) fn check_op(name: &str, pool: &Arc<Pool>) -> Result<Vec<Outcome>> {
     Ok(of_op.map(|case| check(&case, pool)).collect())
 }
 
-fn passes(outcome: &Outcome, bound: f64) -> bool {
-    // A NaN is not below anything.
-    outcome.worst <= bound
-}
-
 /// One row for every outcome and its bound.
 pub(super) fn table(judged: &[(Outcome, f64)]) -> Table {
     let mut table = Table::new(&["checked", ">elements", ">worst error", ">bound", "at", ""]);
@@ -59,7 +54,7 @@ pub(super) fn table(judged: &[(Outcome, f64)]) -> Table {
             format!("{:.1e}", outcome.worst),
             format!("{bound:.0e}"),
             outcome.at.clone(),
-            if passes(outcome, *bound) { String::new() } else { "FAIL".into() },
+            if outcome.passes(*bound) { String::new() } else { "FAIL".into() },
         ]);
     }
     table

@@ -174,15 +174,14 @@ pub struct Row {
     pub kind: &'static str,
     /// Name of the tensor within its kind.
     pub name: String,
-    /// Largest difference over the largest entry of what is wanted.
+    /// Largest difference over the largest entry of what is wanted; infinite where something is not a number.
     pub error: f64,
 }
 
 impl Row {
     /// Whether the error is above the bound of its kind.
     pub fn fails(&self, precision: Precision) -> bool {
-        // Not `>`, which a NaN would slip through.
-        bound(self.kind, precision).is_some_and(|bound| !(self.error <= bound))
+        bound(self.kind, precision).is_some_and(|bound| self.error > bound)
     }
 }
 
@@ -195,7 +194,9 @@ fn relative_error<R: Real>(got: &[R], want: &[f64]) -> f64 {
         // A NaN anywhere is an infinite error.
         apart = if d.is_nan() { f64::INFINITY } else { apart.max(d) };
     }
-    if largest == 0.0 { apart } else { apart / largest }
+    // Not a number may be wanted, too: it is never met.
+    let error = if largest == 0.0 { apart } else { apart / largest };
+    if error.is_nan() { f64::INFINITY } else { error }
 }
 
 /// Runs the step in the precision of `R` and compares everything that the file holds.

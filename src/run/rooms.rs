@@ -44,6 +44,7 @@ const ROOMS: &[Room] = rooms! {
     "pointwise": "Dreamer eq. (10): the sum of the losses, and free nats as a lower bound (Dreamer, appendix A).",
     "sample_onehot": "Dreamer, appendix A: straight-through gradients for discrete actions; DreamerV2 has them for latents.",
     "sample_tanh_normal": "Dreamer eq. (3): the reparameterised action, tanh(mu + sigma eps).",
+    "softmax": "What the rooms of categorical variables share; it has no equation of its own in the paper.",
     "twohot": "DreamerV3: heads that predict a distribution over fixed bins; DreamerV1 has a normal head instead.",
 };
 
@@ -124,7 +125,7 @@ mod tests {
             assert!(text.starts_with(&format!("# {op}: src/ops/{file}.rs\n")));
             assert!(text.contains(&format!("{op} ")) && text.contains("worst error"), "{op}");
         }
-        let error = explain("gru_cel").err().expect("a typo").to_string();
+        let error = explain("gru_cel").expect_err("a typo").to_string();
         assert!(error.contains("did you mean gru_cell?"), "{error}");
     }
 }
