@@ -2,7 +2,8 @@
 
 use super::graph::{Source, Var};
 use super::op::MAX_SLOTS;
-use super::plan::{Plan, Slot, Space, Stage, Step};
+use super::plan::Plan;
+use super::resolve::{Slot, Space, Stage, Step};
 use super::sweep::site;
 use crate::base::Real;
 

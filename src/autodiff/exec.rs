@@ -6,7 +6,8 @@
 
 use super::op::{Backward, Clock, Forward, MAX_SLOTS, Shared, WeightSplit, Weights};
 use super::params::Params;
-use super::plan::{Plan, Slot, Space, Stage, Step, WeightJob, rows_of};
+use super::plan::Plan;
+use super::resolve::{Slot, Space, Stage, Step, WeightJob, rows_of};
 use crate::base::Real;
 use crate::device::{Arena, arena, gemm};
 
@@ -201,7 +202,7 @@ fn piece_rows<'a, R: Real>(
     plan: &'a Plan<R>,
     job: &'a WeightJob<R>,
     mut part: usize,
-) -> (&'a super::plan::WeightRun<R>, &'a dyn super::op::Op<R>, std::ops::Range<usize>) {
+) -> (&'a super::resolve::WeightRun<R>, &'a dyn super::op::Op<R>, std::ops::Range<usize>) {
     for run in &job.runs {
         let op = run.merged.as_deref().unwrap_or(&*plan.graph.calls[run.call].op);
         let chunk = rows_of(op.weight_split());

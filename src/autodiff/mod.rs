@@ -10,6 +10,8 @@ pub mod op;
 pub mod params;
 mod place;
 pub mod plan;
+mod resolve;
+mod scans;
 mod schedule;
 pub mod surrogate;
 pub mod sweep;
