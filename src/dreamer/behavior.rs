@@ -45,23 +45,38 @@ pub struct Behavior {
     pub range: Option<Var>,
 }
 
-/// Traces imagination and both losses from `start` [N, ..], with noise [H, N, S] and [H, N, A].
-pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: Var, action_noise: Var) -> Behavior {
-    let c = &model.config;
-    let (h, n) = (c.horizon, g.height(start.stoch));
-    let reinforce = c.actor_grad == ActorGrad::Reinforce;
+/// What was imagined.
+#[derive(Debug, Clone)]
+pub struct Imagined {
+    /// States [H, N, ..], or [H + 1, N, ..] with the start in front.
+    pub states: State,
+    /// Actions of the H steps, each [N, A].
+    pub actions: Vec<Var>,
+    /// The distributions that they were drawn from.
+    pub dists: Vec<ActDist>,
+}
 
+/// Traces H steps of imagination from `start` [N, ..], with noise [H, N, S] and [H, N, A]. No gradient flows into the start, or into the
+/// features that the actor sees.
+pub fn imagine<R: Real>(
+    g: &mut Graph<R>,
+    model: &Model,
+    start: State,
+    noise: Var,
+    action_noise: Var,
+    with_start: bool,
+) -> Imagined {
     g.scope("imagine");
     let start = start.stop(g);
     let (mut stochs, mut deters) = (Vec::new(), Vec::new());
-    if reinforce {
+    if with_start {
         // A copy of the start, so that it can stand in front of the states that follow.
         stochs.push(g.sum(&[(start.stoch, 1.0)]));
         deters.push(g.sum(&[(start.deter, 1.0)]));
     }
     let mut state = start;
     let (mut actions, mut dists) = (Vec::new(), Vec::new());
-    for t in 0..h {
+    for t in 0..model.config.horizon {
         let (step_noise, step_action_noise) = (g.window(noise, t), g.window(action_noise, t));
         let feat = state.stop(g).feat();
         let act = actor::act(g, model, &feat, step_action_noise);
@@ -72,9 +87,18 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
         actions.push(act.action);
         dists.push(act.dist);
     }
+    Imagined { states: State { stoch: g.stack(&stochs), deter: g.stack(&deters) }, actions, dists }
+}
+
+/// Traces imagination and both losses from `start` [N, ..], with noise [H, N, S] and [H, N, A].
+pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: Var, action_noise: Var) -> Behavior {
+    let c = &model.config;
+    let (h, n) = (c.horizon, g.height(start.stoch));
+    let reinforce = c.actor_grad == ActorGrad::Reinforce;
+
+    let Imagined { states, actions, dists } = imagine(g, model, start, noise, action_noise, reinforce);
     // States that losses may speak of: 0 .. H with the start, 1 .. H without.
-    let states = State { stoch: g.stack(&stochs), deter: g.stack(&deters) };
-    let count = stochs.len();
+    let count = g.shape(states.stoch)[0];
     let steps = count - 1;
     let flat = states.flat(g);
 

@@ -18,6 +18,7 @@ use crate::base::Real;
 use crate::config::Latent;
 use crate::ops::Activation;
 use crate::ops::gaussian::Gaussian;
+use crate::ops::normal_nll::HALF_LN_TAU;
 
 /// A state of the world model; the feature is [stoch, deter].
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +63,33 @@ pub enum Dist {
 }
 
 impl Dist {
+    /// What its entropy follows from: standard deviations, or logits.
+    pub fn spread(&self) -> Var {
+        match *self {
+            Dist::Gaussian(Gaussian { std, .. }) => std,
+            Dist::Categorical(logits) => logits,
+        }
+    }
+
+    /// The sum of the entropies in nats of all states whose spread this is; computed by the host, for the log only.
+    pub fn entropy<R: Real>(&self, spread: &[R], classes: usize, unimix: f64) -> f64 {
+        match self {
+            Dist::Gaussian(_) => {
+                let half_ln_tau_e = HALF_LN_TAU + 0.5;
+                spread.iter().map(|std| std.f64().ln() + half_ln_tau_e).sum()
+            }
+            Dist::Categorical(_) => spread
+                .chunks_exact(classes)
+                .map(|logits| {
+                    let highest = logits.iter().fold(f64::NEG_INFINITY, |a, x| a.max(x.f64()));
+                    let sum: f64 = logits.iter().map(|x| (x.f64() - highest).exp()).sum();
+                    let p = |x: &R| (1.0 - unimix) * (x.f64() - highest).exp() / sum + unimix / classes as f64;
+                    -logits.iter().map(|x| p(x)).filter(|&p| p > 0.0).map(|p| p * p.ln()).sum::<f64>()
+                })
+                .sum(),
+        }
+    }
+
     /// The same distribution, through which no gradient flows.
     pub fn stop<R: Real>(&self, g: &mut Graph<R>) -> Dist {
         match *self {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::behavior::{Behavior, behavior};
 use super::init::follow_value;
 use super::model::{GROUPS, Model};
+use super::rssm::Dist;
 use super::world_loss::{WorldLoss, world_loss};
 use crate::autodiff::{Clock, Graph, Layout, Params, Plan, Sweep, Var};
 use crate::base::{Real, philox::stream};
@@ -133,7 +134,8 @@ pub(super) fn trace<R: Real>(model: &Model, layout: &Arc<Layout>, noise: NoiseSo
     scalars.extend([("kl", world.kl), ("div", world.div), ("model_loss", world.loss)]);
     scalars.extend([("value_loss", behavior.value_loss), ("actor_loss", behavior.actor_loss)]);
     scalars.extend(behavior.action_entropy.map(|e| ("action_ent", e)));
-    let kept = scalars.iter().map(|s| s.1).chain([behavior.returns, behavior.values]);
+    let dists = [world.observed.prior, world.observed.post].map(|d| d.spread());
+    let kept = scalars.iter().map(|s| s.1).chain([behavior.returns, behavior.values]).chain(dists);
     kept.collect::<Vec<_>>().into_iter().for_each(|v| {
         g.keep(v);
     });
@@ -227,6 +229,17 @@ impl<R: Real> TrainStep<R> {
     pub fn metrics(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
         let norms = ["model_grad_norm", "actor_grad_norm", "value_grad_norm"].into_iter().zip(self.norms);
         self.scalars.iter().map(|&(name, var)| (name, self.plan.scalar(var))).chain(norms)
+    }
+
+    /// Mean entropy in nats of the prior and of the posterior of the last step, `prior_ent` and `post_ent`.
+    pub fn entropies(&self) -> [(&'static str, f64); 2] {
+        let observed = &self.world.observed;
+        let mean = |d: Dist| {
+            let spread = self.plan.value(d.spread());
+            let rows = spread.len() / self.model.stoch();
+            d.entropy(spread, self.model.config.latent_classes, self.model.config.unimix) / rows as f64
+        };
+        [("prior_ent", mean(observed.prior)), ("post_ent", mean(observed.post))]
     }
 
     /// The first loss or gradient norm that is not finite, by name.

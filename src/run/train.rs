@@ -221,6 +221,10 @@ impl Run {
                 if before >= c.prefill && c.exploration() != crate::config::Exploration::None {
                     self.journal.add("expl_amount", c.expl_amount_at(before));
                 }
+                if updates > 0 {
+                    let entropies = self.learner.step.entropies();
+                    entropies.into_iter().for_each(|(name, value)| self.journal.add(name, value));
+                }
                 let fps = (self.steps - logged.0) as f64 / logged.1.elapsed().as_secs_f64();
                 logged = (self.steps, Instant::now());
                 self.journal.write_means(self.steps, &[("fps", fps)])?;
@@ -276,7 +280,7 @@ impl Run {
         }
         self.journal.write(self.steps, "sim", &scalars)?;
         self.tested = Some((success, total));
-        let layouts = if greedy.unseen { " on layouts that training never sees" } else { "" };
+        let layouts = if greedy.unseen && greedy.layouts > 0 { " on layouts that training never sees" } else { "" };
         display.println(&format!("{line}, greedy, over {episodes} episodes{layouts}"));
         Ok(())
     }
