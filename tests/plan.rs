@@ -2,12 +2,12 @@
 //! not on threads, pieces, placement, or what memory held before.
 #![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
 use dreamer_fast::autodiff::audit::{Tenancy, Touch};
-use dreamer_fast::autodiff::{Clock, Graph, Params, Plan, Sweep};
+use dreamer_fast::autodiff::{Clock, Graph, Layout, Params, Plan, Sweep};
 use dreamer_fast::base::philox::stream;
 use dreamer_fast::base::{Philox, Real};
 use dreamer_fast::config::Config;
@@ -15,6 +15,7 @@ use dreamer_fast::device::Pool;
 use dreamer_fast::dreamer::checks::{self, WholeLoss, parameters, training_step, training_step_by, whole_losses};
 use dreamer_fast::dreamer::step::TrainStep;
 use dreamer_fast::dreamer::{Actions, Model, Observation};
+use dreamer_fast::ops::Activation;
 use dreamer_fast::ops::registry::cases;
 
 /// Counts what the current thread allocates.
@@ -26,13 +27,13 @@ thread_local! {
 
 // SAFETY: all work is done by the system's allocator; counting touches no memory of its own.
 unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+    unsafe fn alloc(&self, layout: std::alloc::Layout) -> *mut u8 {
         ALLOCATIONS.with(|n| n.set(n.get() + 1));
         // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
     }
 
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: std::alloc::Layout) {
         // SAFETY: the caller's promise is passed on.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -224,12 +225,42 @@ fn a_misplaced_tensor_is_noticed() {
     assert!(tried > 5 && noticed == tried, "{noticed} of {tried} misplaced tensors were noticed");
 }
 
+/// Rows of one tensor that meet rows of another size, or others of the same size, are not worked on in one region: piece by piece gives what
+/// all at once gives, forward and backward.
+#[test]
+fn rows_that_meet_out_of_step_wait_for_each_other() {
+    let run = |chunk: usize| {
+        let mut layout = Layout::new();
+        layout.group("given", [("x".to_string(), vec![6, 4])]);
+        let mut params = Params::<f32>::new(Arc::new(layout));
+        let mut rng = Philox::new(37, stream::TEST, 0);
+        params.value_mut("x").iter_mut().for_each(|x| *x = rng.normal() as f32);
+        let mut graph = Graph::new(params.layout.clone());
+        let x = graph.param("x");
+        let y = graph.activation(x, Activation::Tanh);
+        // Six rows again, but row r of z reads a half of row 3 + r / 2 of y.
+        let half = graph.rows(y, 3, 6);
+        let half = graph.reshape(half, &[6, 2]);
+        let z = graph.activation(half, Activation::Tanh);
+        let (all, some) = (graph.mean(y), graph.mean(z));
+        let loss = graph.sum(&[(all, 1.0), (some, 1.0)]);
+        graph.keep(loss);
+        let mut plan = Plan::new(graph, &[Sweep::new(loss, "given")], pool(1));
+        plan.set_chunk(chunk);
+        plan.poison();
+        walk(&plan.touches(), &plan).unwrap();
+        plan.run(&mut params, Clock::default());
+        (plan.scalar(loss).to_bits(), params.grad("x").iter().map(|g| g.to_bits()).collect::<Vec<_>>())
+    };
+    assert!(run(1) == run(6));
+}
+
 /// Parts of a weight gradient write disjoint elements, all of them, and nothing else; their order does not matter.
 #[test]
 fn pieces_of_weight_gradients_keep_to_their_parts() {
     let mut checked = std::collections::BTreeSet::new();
     for case in cases() {
-        let mut layout = dreamer_fast::autodiff::Layout::new();
+        let mut layout = Layout::new();
         layout.group("checked", case.params.clone());
         let mut params = Params::<f64>::new(Arc::new(layout));
         let mut rng = Philox::new(31, stream::TEST, 0);
