@@ -72,14 +72,14 @@ const EVAL: &str = "\
 Plays every episode twice: greedily, with the most probable action, and with sampled actions.
 
 Example:
-  dreamer-fast eval --logdir runs/MiniGrid-DoorKey-5x5-v0-gridworld-seed0 --episodes 100";
+  dreamer-fast eval --logdir runs/MiniGrid-DoorKey-6x6-v0-gridworld-seed0 --episodes 100";
 
 const DREAM: &str = "\
 Six episodes side by side. From top to bottom: the truth; the model; the difference, where grey is none. While the model's frames \
 are blue it sees the truth and reconstructs it, for five steps; once they are orange it gets nothing but the actions, and dreams.
 
 Example:
-  dreamer-fast dream --logdir runs/MiniGrid-DoorKey-5x5-v0-gridworld-seed0 --out dream.gif";
+  dreamer-fast dream --logdir runs/MiniGrid-DoorKey-6x6-v0-gridworld-seed0 --out dream.gif";
 
 const PARITY: &str = "\
 Prints the worst error of every loss, gradient and updated parameter, relative to the largest entry of its tensor. \

@@ -179,12 +179,12 @@ fn the_same_command_names_the_same_logdir() {
         cli::Command::Train(args) => args.logdir(&args.settings.resolve().unwrap()),
         _ => panic!("{line} is not train"),
     };
-    let default = PathBuf::from("runs/MiniGrid-DoorKey-5x5-v0-gridworld-seed0");
+    let default = PathBuf::from("runs/MiniGrid-DoorKey-6x6-v0-gridworld-seed0");
     assert_eq!(logdir("dreamer-fast train"), default);
     assert_eq!(logdir("dreamer-fast train --steps 1e6"), default);
     assert_eq!(
         logdir("dreamer-fast train --set seed=3 --preset v1"),
-        PathBuf::from("runs/MiniGrid-DoorKey-5x5-v0-v1-seed3")
+        PathBuf::from("runs/MiniGrid-DoorKey-6x6-v0-v1-seed3")
     );
     assert_eq!(logdir("dreamer-fast train --task a/../b"), PathBuf::from("runs/a_.._b-gridworld-seed0"));
     assert_eq!(logdir("dreamer-fast train --logdir here"), PathBuf::from("here"));

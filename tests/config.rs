@@ -165,7 +165,7 @@ fn numbers_out_of_range_are_refused_with_the_range() {
 fn contradictions_between_keys_are_refused_by_name() {
     for (pairs, named) in [
         (&["train_every=8"][..], &["train_every = 8", "envs = 16"][..]),
-        (&["observation=vector"], &["MiniGrid-DoorKey-5x5-v0", "symbolic"]),
+        (&["observation=vector"], &["MiniGrid-DoorKey-6x6-v0", "symbolic"]),
         (&["task=Pendulum-v1", "observation=symbolic"], &["Pendulum-v1", "vector"]),
         (&["task=Pendulum-v1", "action_dist=onehot"], &["tanh_normal"]),
         (&["task=Pendulum-v1", "expl=epsilon_greedy"], &["additive_gaussian"]),
@@ -208,7 +208,7 @@ fn resume_lets_lengths_change_and_refuses_another_model() {
     let other = resolved(&["seed=1", "deter_size=64", "steps=1e6", "task=MiniGrid-Empty-5x5-v0"]).config;
     let text = check_resume(&stored, &other).unwrap_err().to_string();
     for line in
-        ["task: stored \"MiniGrid-DoorKey-5x5-v0\", asked for \"MiniGrid-Empty-5x5-v0\"", "seed: stored 0, asked for 1"]
+        ["task: stored \"MiniGrid-DoorKey-6x6-v0\", asked for \"MiniGrid-Empty-5x5-v0\"", "seed: stored 0, asked for 1"]
     {
         assert!(text.contains(line), "{text}");
     }

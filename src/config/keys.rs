@@ -104,7 +104,7 @@ macro_rules! keys {
 keys! {
     "run" {
         /// The environment, by its id (`dreamer-fast envs list` shows all).
-        task: String = "MiniGrid-DoorKey-5x5-v0".into(), Any, fixed;
+        task: String = "MiniGrid-DoorKey-6x6-v0".into(), Any, fixed;
         /// Every random number of the run follows from it: same seed, same device, same bits.
         seed: u64 = 0, Any, fixed;
         /// Environment steps after which training ends, prefill included.

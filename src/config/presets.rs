@@ -40,7 +40,6 @@ const GRIDWORLD: Preset = Preset {
     name: "gridworld",
     about: "a small model, and what Dreamer needs to learn MiniGrid on a laptop",
     rows: &[
-        ("task", "MiniGrid-DoorKey-6x6-v0", "a key, a door and a thousand layouts"),
         ("steps", "100000", "DoorKey-6x6 is solved by 30,000 to 60,000"),
         ("envs", "16", "one network call acts for all of them"),
         ("prefill", "2000", "enough random play to meet a few rewards"),
@@ -87,7 +86,11 @@ const GRIDWORLD: Preset = Preset {
         ("actor_entropy", "3e-3", "keeps trying until a reward is found"),
         ("slow_value", "0.02", "targets that do not chase themselves"),
         ("return_norm", "true", "one entropy weight for tasks of different return"),
-        ("return_norm_floor", "0.3", "a floor of 1 lets the entropy bonus rule, one of 0.1 settles on the first reward ever found"),
+        (
+            "return_norm_floor",
+            "0.3",
+            "a floor of 1 lets the entropy bonus rule, one of 0.1 settles on the first reward ever found",
+        ),
         ("expl", "epsilon_greedy", "the sampled policy explores, but less and less once it has found one way"),
         ("expl_amount", "0.2", "see expl"),
         ("expl_decay", "20000", "see expl"),
