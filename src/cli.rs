@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::base::Error;
-use crate::run::args::{DreamArgs, EnvsArgs, EvalArgs, ExplainArgs, GradcheckArgs, ParityArgs, TrainArgs};
-use crate::run::{dream, envs, eval, explain, gradcheck, parity, train};
+use crate::run::args::{BenchArgs, DreamArgs, EnvsArgs, EvalArgs, ExplainArgs, GradcheckArgs, ParityArgs, TrainArgs};
+use crate::run::{bench, dream, envs, eval, explain, gradcheck, parity, train};
 
 /// The command line of `dreamer-fast`.
 #[derive(Debug, Parser)]
@@ -50,10 +50,17 @@ pub enum Command {
     /// List, show and play the built-in environments
     #[command(after_help = ENVS)]
     Envs(EnvsArgs),
+    /// Time the parts of a training step on sizes that other implementations are measured on
+    #[command(after_help = BENCH)]
+    Bench(BenchArgs),
     /// Show how the machine works inside: a plan call by call, or one op
     #[command(after_help = EXPLAIN)]
     Explain(ExplainArgs),
 }
+
+const BENCH: &str = "\
+Example:
+  dreamer-fast bench --config small --mode train_step --threads 2";
 
 const TRAIN: &str = "\
 Every setting is a key: --print-config lists them all with what they mean. \
@@ -137,6 +144,7 @@ pub fn run(cli: Cli) -> std::result::Result<ExitCode, Failure> {
         Command::Dream(args) => dream::command(args),
         Command::Parity(args) => parity::command(args),
         Command::Gradcheck(args) => gradcheck::command(args),
+        Command::Bench(args) => bench::command(args),
         Command::Envs(args) => envs::command(args),
     };
     done.map_err(Failure::Run)

@@ -17,6 +17,11 @@ use crate::base::Real;
 pub struct Var(pub(super) u32);
 
 impl Var {
+    /// Position in the trace.
+    pub fn number(self) -> u64 {
+        self.0.into()
+    }
+
     pub(super) fn index(self) -> usize {
         self.0 as usize
     }

@@ -168,6 +168,78 @@ pub struct GradcheckArgs {
     pub op: Option<String>,
 }
 
+/// `dreamer-fast bench`.
+#[derive(Debug, Clone, Args)]
+pub struct BenchArgs {
+    /// Sizes of model and batch
+    #[arg(long, value_enum, default_value_t = BenchConfig::Grid)]
+    pub config: BenchConfig,
+
+    /// What is measured
+    #[arg(long, value_enum, default_value_t = BenchMode::TrainStep)]
+    pub mode: BenchMode,
+
+    /// Worker threads [default: all cores]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub threads: usize,
+
+    /// Blocks of at least half a second that are measured
+    #[arg(long, value_name = "N", default_value = "9", value_parser = count)]
+    pub blocks: usize,
+
+    /// Print one JSON object instead
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Sizes of model and batch in a bench.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BenchConfig {
+    /// vectors of 147, 7 discrete actions, states of 128 and 32, batch 32 x 32
+    Grid,
+    /// 64x64 images, depth 16, states of 128 and 16, batch 16 x 32
+    Small,
+    /// DreamerV1 as published: 64x64 images, depth 32, states of 200 and 30, batch 50 x 50
+    Official,
+}
+
+impl BenchConfig {
+    /// The word on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            BenchConfig::Grid => "grid",
+            BenchConfig::Small => "small",
+            BenchConfig::Official => "official",
+        }
+    }
+}
+
+/// What a bench measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum BenchMode {
+    /// three losses, three backward sweeps, three updates
+    TrainStep,
+    /// the posterior rollout over T steps, forward
+    Observe,
+    /// imagination over H steps with the actor, forward
+    Imagine,
+    /// actor and value: imagination, losses, two backward sweeps, two updates
+    ImagineTrain,
+}
+
+impl BenchMode {
+    /// The word on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            BenchMode::TrainStep => "train_step",
+            BenchMode::Observe => "observe",
+            BenchMode::Imagine => "imagine",
+            BenchMode::ImagineTrain => "imagine_train",
+        }
+    }
+}
+
 /// `dreamer-fast envs`.
 #[derive(Debug, Clone, Args)]
 pub struct EnvsArgs {

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod args;
+pub mod bench;
 pub mod checkpoint;
 pub mod collect;
 pub mod dream;
