@@ -200,7 +200,8 @@ keys! {
         unimix: f64 = 0.0, Within(0.0, 0.5), fixed;
         /// How a symbolic observation is judged.
         symbolic_loss: SymbolicLoss = SymbolicLoss::Normal, Any, fixed;
-        /// Weight of cells that hold an object (key, door, goal, ball, box) in the loss of a symbolic observation.
+        /// Weight of cells that hold an object (key, door, goal, ball, box, lava) in the categorical loss of a symbolic observation; without
+        /// effect on pixels and vectors.
         object_weight: f64 = 1.0, Above(0.0), fixed;
         /// Output distribution of the reward head.
         reward_dist: ScalarDist = ScalarDist::Normal, Any, fixed;

@@ -108,8 +108,6 @@ impl Model {
                  tile_size or observation=symbolic"
             ));
         }
-        let categorical = config.symbolic_loss == SymbolicLoss::Categorical;
-        let symbolic = matches!(observation, Observation::Symbolic { .. });
         if config.actor_grad == crate::config::ActorGrad::Reinforce && !actions.discrete() {
             return refuse(
                 "actor_grad=reinforce is for discrete actions; a task with continuous actions takes actor_grad=dynamics (see \
@@ -121,11 +119,6 @@ impl Model {
             return refuse(
                 "actor_entropy is for discrete actions: a squashed normal distribution has no entropy in closed form; set it to 0"
                     .into(),
-            );
-        }
-        if categorical && !symbolic && config.object_weight != 1.0 {
-            return refuse(
-                "object_weight weighs the cells of a symbolic observation; set it to 1 for pixels or vectors".into(),
             );
         }
         if config.imag_starts > 0 && !config.imag_starts.is_multiple_of(config.batch_size) {

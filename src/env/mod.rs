@@ -86,6 +86,8 @@ pub struct Spec {
     pub max_steps: u32,
     /// Pixels of a tile's side, where the observation is made of tiles.
     pub tile_size: Option<usize>,
+    /// What a continuous action of 1 is in the environment's own unit, such as newton metres of torque; 1 for discrete actions.
+    pub action_scale: f32,
 }
 
 /// An action.

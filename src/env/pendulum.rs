@@ -71,6 +71,7 @@ impl Pendulum {
             actions: Actions::Continuous { size: 1 },
             max_steps: options.max_steps.unwrap_or(MAX_STEPS),
             tile_size: None,
+            action_scale: MAX_TORQUE,
         };
         let mut pendulum = Pendulum { spec, rng: NumpyRng::new(0), angle: 0.0, velocity: 0.0, steps: 0 };
         pendulum.reset(Some(0));

@@ -21,8 +21,8 @@ pub enum Policy {
 ///
 /// The first episode is reset with `seed`, each later one continues the same generator. A line has the keys `action` (`null`
 /// for a reset), `reward`, `terminated`, `truncated`, `direction` (`null` where there is none), `observation` (flattened as
-/// NumPy would) and, for images made of tiles, `tile_size`. Random actions are drawn from `policy_seed` and touch no
-/// generator of the world.
+/// NumPy would) and, for images made of tiles, `tile_size`. Continuous actions are written in the world's own unit, as the Python
+/// package takes them. Random actions are drawn from `policy_seed` and touch no generator of the world.
 pub fn rollout(
     env: &mut dyn Env,
     seed: u64,
@@ -46,7 +46,8 @@ pub fn rollout(
             }
             (Policy::Random, Actions::Continuous { .. }) => {
                 floats.fill_with(|| (2.0 * rng.uniform() - 1.0) as f32);
-                (Action::Continuous(&floats), json!(floats))
+                let written: Vec<f32> = floats.iter().map(|a| a * env.spec().action_scale).collect();
+                (Action::Continuous(&floats), json!(written))
             }
             (Policy::Expert, _) => {
                 let action = env.expert().ok_or_else(|| {

@@ -64,6 +64,7 @@ impl<T: Task> Gridworld<T> {
             actions: Actions::Discrete { n: actions },
             max_steps,
             tile_size: rgb.then_some(tile),
+            action_scale: 1.0,
         };
         let world = World {
             grid: Grid::new(width, height),
