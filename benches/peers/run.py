@@ -85,7 +85,9 @@ def measure(words, limit):
         return None, f"{words[0]}: {error.strerror}"
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        return None, f"exit status {done.returncode}: {lines[-1].strip() if lines else 'no message'}"
+        # clap names the mistake in its first line, Python the exception in its last.
+        errors = [line for line in lines if line.startswith("error:")] or lines[-1:] or ["no message"]
+        return None, f"exit status {done.returncode}: {errors[0].strip()}"
     for line in reversed(done.stdout.splitlines()):
         try:
             result = json.loads(line)
