@@ -1,11 +1,18 @@
 # make help
 
 CARGO ?= cargo
+PYTHON ?= python3
 
-.PHONY: help test lint lines
+# What bench-peers compares.
+CONFIGS ?= grid small
+MODES ?= train_step imagine_train imagine observe
+THREADS ?= 2
+ROUNDS ?= 3
+
+.PHONY: help test lint lines bench-peers
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 test: ## all tests; lists what was skipped, and why
 	@mkdir -p target
@@ -17,6 +24,11 @@ lint: ## format, clippy and rustdoc; warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
+
+bench-peers: ## compares with PyTorch and JAX on this machine (CONFIGS, MODES, THREADS, ROUNDS)
+	$(PYTHON) benches/peers/run.py --setup
+	$(CARGO) build --locked --release
+	$(PYTHON) benches/peers/run.py --configs $(CONFIGS) --modes $(MODES) --threads $(THREADS) --rounds $(ROUNDS)
 
 lines: ## lines of code, by floor
 	@for folder in src/* kernels tests benches scripts docs; do \
