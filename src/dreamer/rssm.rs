@@ -84,7 +84,7 @@ impl Dist {
                     let highest = logits.iter().fold(f64::NEG_INFINITY, |a, x| a.max(x.f64()));
                     let sum: f64 = logits.iter().map(|x| (x.f64() - highest).exp()).sum();
                     let p = |x: &R| (1.0 - unimix) * (x.f64() - highest).exp() / sum + unimix / classes as f64;
-                    -logits.iter().map(|x| p(x)).filter(|&p| p > 0.0).map(|p| p * p.ln()).sum::<f64>()
+                    -logits.iter().map(p).filter(|&p| p > 0.0).map(|p| p * p.ln()).sum::<f64>()
                 })
                 .sum(),
         }
