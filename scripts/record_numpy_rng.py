@@ -3,7 +3,7 @@
     pip install gymnasium==1.4.0
     python scripts/record_numpy_rng.py > tests/fixtures/numpy_rng/calls.json
 
-One session per seed: the generator's state after seeding, a mixed sequence of calls with their results, the state after them.
+One recording per seed: the generator's state after seeding, a mixed sequence of calls with their results, the state after them.
 Doubles are written in their shortest exact form, 128-bit numbers as text.
 """
 
@@ -51,7 +51,7 @@ def one_call(rng, pick):
     return ["shuffle", n, [int(i) for i in items]]
 
 
-def session(seed):
+def recording(seed):
     rng, _ = seeding.np_random(seed)
     pick = random.Random(seed)
     first = state(rng)
@@ -60,5 +60,5 @@ def session(seed):
 
 
 if __name__ == "__main__":
-    lines = [json.dumps(session(seed), separators=(",", ":")) for seed in SEEDS]
+    lines = [json.dumps(recording(seed), separators=(",", ":")) for seed in SEEDS]
     print("[" + ",\n".join(lines) + "]")

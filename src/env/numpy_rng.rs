@@ -266,17 +266,17 @@ mod tests {
     fn draws_what_numpy_draws() {
         let recorded: Value = serde_json::from_str(RECORDED).expect("the fixture is JSON");
         let mut calls = 0;
-        for session in recorded.as_array().expect("sessions") {
-            let seed = number(&session["seed"]) as u64;
+        for recording in recorded.as_array().expect("recordings") {
+            let seed = number(&recording["seed"]) as u64;
             let mut rng = NumpyRng::new(seed);
-            assert_state(&rng, &session["first_state"], &format!("after seed {seed}"));
-            for (i, recorded) in session["calls"].as_array().expect("calls").iter().enumerate() {
+            assert_state(&rng, &recording["first_state"], &format!("after seed {seed}"));
+            for (i, recorded) in recording["calls"].as_array().expect("calls").iter().enumerate() {
                 let result = call(&mut rng, recorded);
                 let expected = recorded.as_array().expect("a call").last().expect("a result");
                 assert_eq!(&result, expected, "seed {seed}, call {i}: {recorded}");
                 calls += 1;
             }
-            assert_state(&rng, &session["last_state"], &format!("after the calls of seed {seed}"));
+            assert_state(&rng, &recording["last_state"], &format!("after the calls of seed {seed}"));
         }
         assert!(calls > 1000, "only {calls} calls recorded");
     }
