@@ -1,12 +1,12 @@
 //! The commands: their names, their help, and who answers them.
 
 use std::fmt;
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::base::Error;
+use crate::report::stdout;
 use crate::run::args::{BenchArgs, DreamArgs, EnvsArgs, EvalArgs, ExplainArgs, GradcheckArgs, ParityArgs, TrainArgs};
 use crate::run::{bench, dream, envs, eval, explain, gradcheck, parity, train};
 
@@ -134,7 +134,11 @@ pub fn run(cli: Cli) -> std::result::Result<ExitCode, Failure> {
     let done = match &cli.command {
         Command::Train(args) => {
             let settings = args.resolve().map_err(Failure::Usage)?;
-            if args.print_config { print(&settings.explained()) } else { train::command(args, &settings) }
+            if args.print_config {
+                stdout::write(settings.explained()).map(|()| ExitCode::SUCCESS)
+            } else {
+                train::command(args, &settings)
+            }
         }
         Command::Explain(args) => {
             let settings = args.settings.resolve().map_err(Failure::Usage)?;
@@ -148,14 +152,4 @@ pub fn run(cli: Cli) -> std::result::Result<ExitCode, Failure> {
         Command::Envs(args) => envs::command(args),
     };
     done.map_err(Failure::Run)
-}
-
-/// Writes to standard output; a reader that left early, such as `head`, is no error.
-fn print(text: &str) -> crate::base::Result<ExitCode> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::new(format!("cannot write to standard output: {cause}")))
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
 }

@@ -1,7 +1,7 @@
 //! Does the program answer a stranger well: help with an example, errors that name the key, exit codes that mean one thing?
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use clap::{CommandFactory, Parser};
 use dreamer_fast::cli::{self, Cli};
@@ -52,6 +52,19 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let rollout = ["envs", "rollout", "--task", "MiniGrid-DoorKey-5x5-v0", "--steps", "5000"];
+    for words in [&rollout[..], &["envs", "list"], &["train", "--print-config"], &["explain", "--plan", "train_step"]] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_dreamer-fast"));
+        let mut child = program.args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let out = child.wait_with_output().unwrap();
+        let text = String::from_utf8(out.stderr).unwrap();
+        assert_eq!((out.status.code(), text.as_str()), (Some(0), ""), "{words:?}");
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`open_loop`] | the video of a dream: truth, model, error |
 //! | [`interval`] | means, medians and interquartile means, with bootstrap intervals |
 //! | [`progress`] | the progress line of `train` |
+//! | [`stdout`] | standard output, whose reader may leave |
 //! | [`table`] | aligned plain-text tables |
 
 pub mod canvas;
@@ -23,6 +24,7 @@ pub mod open_loop;
 pub mod palette;
 pub mod picture;
 pub mod progress;
+pub mod stdout;
 pub mod table;
 pub mod tensorboard;
 

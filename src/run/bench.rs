@@ -20,6 +20,7 @@ use crate::dreamer::rssm::{State, observe};
 use crate::dreamer::step::{NoiseSource, TrainStep};
 use crate::dreamer::{Actions, Model, Observation};
 use crate::ops::adam::{Adam, adam_update, global_norm};
+use crate::report::stdout::say;
 
 /// Seconds that one measured block takes at least.
 const BLOCK: f64 = 0.5;
@@ -48,7 +49,7 @@ pub fn command(args: &BenchArgs) -> Result<ExitCode> {
     let memory = peak_memory();
     if args.json {
         let round = |x: f64| (x * 1e3).round() / 1e3;
-        println!(
+        say!(
             "{}",
             json!({
                 "impl": "dreamer-fast", "config": config, "mode": mode, "ms": round(median), "min": round(times[0]),
@@ -58,14 +59,14 @@ pub fn command(args: &BenchArgs) -> Result<ExitCode> {
             })
         );
     } else {
-        println!("{config} {mode} on {} threads, {:?}, f32", pool.threads(), simd::level());
-        println!(
+        say!("{config} {mode} on {} threads, {:?}, f32", pool.threads(), simd::level());
+        say!(
             "median {median:.3} ms   min {:.3}   max {:.3}   of {} blocks",
             times[0],
             times[times.len() - 1],
             times.len()
         );
-        println!("{:.3} GFLOP   {:.1} GFLOP/s   peak memory {memory} MB", flops / 1e9, flops / 1e6 / median);
+        say!("{:.3} GFLOP   {:.1} GFLOP/s   peak memory {memory} MB", flops / 1e9, flops / 1e6 / median);
     }
     Ok(ExitCode::SUCCESS)
 }

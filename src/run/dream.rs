@@ -20,6 +20,7 @@ use crate::replay::Obs;
 use crate::report::canvas::Canvas;
 use crate::report::open_loop::OpenLoop;
 use crate::report::picture;
+use crate::report::stdout::say;
 
 /// Speed of the video.
 pub const FRAMES_PER_SECOND: f64 = 4.0;
@@ -44,7 +45,7 @@ pub fn command(args: &DreamArgs) -> Result<ExitCode> {
     let (mut agent, steps) = trained(&args.logdir)?;
     let frames = open_loop(&mut agent, steps)?;
     picture::write_gif(&args.out, &frames, FRAMES_PER_SECOND)?;
-    println!(
+    say!(
         "{}: {} steps of {SEQUENCES} episodes after {steps} environment steps of training; the model sees {OBSERVED} and dreams the rest",
         args.out.display(),
         frames.len()

@@ -1,12 +1,12 @@
 //! `dreamer-fast envs`: the built-in worlds.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use super::args::{EnvsArgs, EnvsCommand, RolloutObs, RolloutPolicy};
-use crate::base::{Error, Result};
+use crate::base::Result;
 use crate::env::{self, Actions, Observation, Options, Policy, View};
 use crate::report::Table;
+use crate::report::stdout::{self, say};
 
 /// Runs the command.
 pub fn command(args: &EnvsArgs) -> Result<ExitCode> {
@@ -27,9 +27,9 @@ pub fn command(args: &EnvsArgs) -> Result<ExitCode> {
                 RolloutPolicy::Random => Policy::Random,
                 RolloutPolicy::Expert => Policy::Expert,
             };
-            let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-            env::rollout(&mut *env, rollout.seed, policy, rollout.policy_seed, rollout.steps as u64, &mut out)?;
-            out.flush().map_err(|cause| Error::new(format!("cannot write to standard output: {cause}")))?;
+            stdout::stream(|out| {
+                env::rollout(&mut *env, rollout.seed, policy, rollout.policy_seed, rollout.steps as u64, out)
+            })?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -63,8 +63,8 @@ fn list() -> Result<ExitCode> {
             spec.summary.clone(),
         ]);
     }
-    print!("{table}");
-    println!("\n`dreamer-fast envs show ID` draws one; gridworlds also give pixels (--set observation=rgb_partial).");
+    stdout::write(&table)?;
+    say!("\n`dreamer-fast envs show ID` draws one; gridworlds also give pixels (--set observation=rgb_partial).");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -74,10 +74,10 @@ const LETTERS: [char; 11] = ['?', ' ', '#', '.', 'D', 'K', 'O', 'B', 'G', '~', '
 fn show(id: &str) -> Result<ExitCode> {
     let mut env = env::make(id, &Options::default())?;
     let spec = env.spec().clone();
-    println!("{id}: {}", spec.summary);
-    println!("observation: {}", shape(&spec.observation));
-    println!("actions:     {}", actions(&spec.actions));
-    println!("step limit:  {}", spec.max_steps);
+    say!("{id}: {}", spec.summary);
+    say!("observation: {}", shape(&spec.observation));
+    say!("actions:     {}", actions(&spec.actions));
+    say!("step limit:  {}", spec.max_steps);
     for seed in 0..2 {
         env.reset(Some(seed));
         let Some(layout) = env.layout() else { return Ok(ExitCode::SUCCESS) };
@@ -85,7 +85,7 @@ fn show(id: &str) -> Result<ExitCode> {
         let (cells, agent) = layout.split_at(layout.len() - 3);
         let steps = solve(&mut *env, spec.max_steps);
         let plan = steps.map_or(String::new(), |n| format!(", solved in {n} steps at best"));
-        println!("\nseed {seed}{plan}");
+        say!("\nseed {seed}{plan}");
         // A picture has square tiles, so its aspect is that of the grid.
         let picture = env.picture();
         let area = cells.len() / 3;
@@ -103,10 +103,10 @@ fn show(id: &str) -> Result<ExitCode> {
                     }
                 })
                 .collect();
-            println!("  {}", line.trim_end());
+            say!("  {}", line.trim_end());
         }
     }
-    println!("\n> v < ^ agent   # wall   D door   K key   O ball   B box   G goal   ~ lava");
+    say!("\n> v < ^ agent   # wall   D door   K key   O ball   B box   G goal   ~ lava");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -16,6 +16,7 @@ use crate::config::Resolved;
 use crate::device::Pool;
 use crate::dreamer::policy::Choice;
 use crate::report::Table;
+use crate::report::stdout::{self, say};
 
 /// Runs the command.
 pub fn command(args: &EvalArgs) -> Result<ExitCode> {
@@ -44,12 +45,12 @@ pub fn command(args: &EvalArgs) -> Result<ExitCode> {
             "greedy": entry(&scores),
             "sampled": entry(&sampled),
         });
-        println!("{object}");
+        say!("{object}");
     } else {
-        println!("{} after {steps} environment steps, greedy", agent.world.config().task);
-        print!("{}", summary(&scores, goal));
-        println!("\nand with sampled actions");
-        print!("{}", summary(&sampled, goal));
+        say!("{} after {steps} environment steps, greedy", agent.world.config().task);
+        stdout::write(summary(&scores, goal))?;
+        say!("\nand with sampled actions");
+        stdout::write(summary(&sampled, goal))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,6 @@
 //! `dreamer-fast explain`: the machine from inside. `--plan` prints a compiled plan call by call; `--op` is in [`super::rooms`].
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use crate::config::{Resolved, nearest};
 use crate::device::Pool;
 use crate::dreamer::model::GROUPS;
 use crate::dreamer::step::{NoiseSource, TrainStep};
+use crate::report::stdout;
 
 /// Names of the plans that can be explained.
 const PLANS: &[&str] = &["train_step"];
@@ -30,13 +30,8 @@ pub fn command(args: &ExplainArgs, settings: &Resolved) -> Result<ExitCode> {
             return Err(Error::new(format!("there is no plan {name}{hint} Plans: {}.", PLANS.join(", "))));
         }
     };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // A reader that left early, such as `head`, is no error.
-        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::new(format!("cannot write to standard output: {cause}")))
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    stdout::write(text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The plan of a training step of these settings.

@@ -11,6 +11,7 @@ use crate::device::Pool;
 use crate::dreamer::checks;
 use crate::ops::registry::{OPS, cases};
 use crate::report::Table;
+use crate::report::stdout::say;
 
 /// Runs the command.
 pub fn command(args: &GradcheckArgs) -> Result<ExitCode> {
@@ -26,8 +27,8 @@ pub fn command(args: &GradcheckArgs) -> Result<ExitCode> {
         }
     }
     let passed = judged.iter().all(|(outcome, bound)| outcome.passes(*bound));
-    println!("{}", table(&judged));
-    println!(
+    say!("{}", table(&judged));
+    say!(
         "An error is the distance between gradient and slope over the largest gradient of the tensor. {}",
         if passed { "All are within their bounds." } else { "FAILED: see the rows marked FAIL." }
     );

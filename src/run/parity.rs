@@ -20,6 +20,7 @@ use crate::dreamer::step::{NoiseSource, TrainStep};
 use crate::dreamer::{Actions, Model, Observation};
 use crate::ops::normal_nll::HALF_LN_TAU;
 use crate::report::Table;
+use crate::report::stdout::say;
 
 /// Largest golden file that is read, in bytes.
 const LIMIT: u64 = 4 << 30;
@@ -34,7 +35,7 @@ pub fn command(args: &ParityArgs) -> Result<ExitCode> {
             Precision::F64 => compare::<f64>(&golden, &pool)?,
             Precision::F32 => compare::<f32>(&golden, &pool)?,
         };
-        passed &= print(file, &report, args.precision);
+        passed &= print(file, &report, args.precision)?;
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -302,8 +303,8 @@ pub fn bound(kind: &str, precision: Precision) -> Option<f64> {
 }
 
 /// Prints the errors of a file; returns whether all are within their bounds.
-fn print(path: &Path, rows: &[Row], precision: Precision) -> bool {
-    println!("{}", path.display());
+fn print(path: &Path, rows: &[Row], precision: Precision) -> Result<bool> {
+    say!("{}", path.display());
     let mut table = Table::new(&["kind", "tensor", ">relative error", ">bound", ""]);
     let mut passed = true;
     for row in rows {
@@ -321,6 +322,6 @@ fn print(path: &Path, rows: &[Row], precision: Precision) -> bool {
             table.row([kind.into(), name, format!("{:.2e}", worst.error), bound, String::new()]);
         }
     }
-    println!("{table}{}\n", if passed { "all within their bounds" } else { "FAILED: see the rows marked FAIL" });
-    passed
+    say!("{table}{}\n", if passed { "all within their bounds" } else { "FAILED: see the rows marked FAIL" });
+    Ok(passed)
 }

@@ -25,6 +25,7 @@ use crate::replay::{Manifest, Replay};
 use crate::report::Table;
 use crate::report::journal::{Journal, JournalState};
 use crate::report::progress::{self, Progress, Status};
+use crate::report::stdout::{self, say};
 
 /// Training episodes that the success on display is a mean of.
 const RECENT: usize = 100;
@@ -308,13 +309,13 @@ impl Run {
         let c = self.agent.world.config().clone();
         let scores = evaluate(&mut self.agent, c.final_eval_episodes, test_seed(c.seed), Choice::Mode)?;
         let logdir = self.logdir.display();
-        println!(
+        say!(
             "\n{} after {} environment steps and {} updates",
             c.task,
             progress::grouped(self.steps),
             progress::grouped(self.learner.step.updates)
         );
-        print!("{}", super::eval::summary(&scores, self.has_goal()));
+        stdout::write(super::eval::summary(&scores, self.has_goal()))?;
         let mut next = Table::new(&["", ""]);
         next.row([
             format!("  dreamer-fast dream --logdir {logdir} --out dream.gif"),
@@ -326,9 +327,9 @@ impl Run {
             format!("  {}", self.logdir.join("metrics.jsonl").display()),
             "the same numbers, a line of JSON each".into(),
         ]);
-        println!("\nLook next (`cargo run --release --` stands for `dreamer-fast` in a clone):");
-        print!("{next}");
-        println!("parameters and optimizer: checksum {:08x}", self.agent.checksum());
+        say!("\nLook next (`cargo run --release --` stands for `dreamer-fast` in a clone):");
+        stdout::write(next)?;
+        say!("parameters and optimizer: checksum {:08x}", self.agent.checksum());
         Ok(())
     }
 }
