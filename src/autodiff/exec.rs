@@ -4,7 +4,7 @@
 //! [`super::schedule`] establish and `tests/plan.rs` checks: tensors alive together have disjoint places; within a region, pieces
 //! touch disjoint rows of everything that is written; the operands of one call do not overlap.
 
-use super::op::{Backward, Clock, Forward, MAX_SLOTS, Shared, WeightSplit, Weights};
+use super::op::{Backward, Clock, Forward, MAX_SLOTS, Order, Shared, WeightSplit, Weights};
 use super::params::Params;
 use super::plan::Plan;
 use super::resolve::{Slot, Space, Stage, Step, WeightJob, rows_of};
@@ -83,10 +83,10 @@ fn pack<R: Real>(plan: &mut Plan<R>, params: &Params<R>) {
         let source = &params.value.all()[p.source.offset..p.source.offset + p.source.len];
         // SAFETY: packs have disjoint places, and each piece writes its own.
         let out = unsafe { plan.pack_arena.view_mut(p.offset, p.len) };
-        if p.transposed {
-            gemm::pack_bt(source, p.columns, p.rows, p.columns, out);
-        } else {
-            gemm::pack_b(source, p.rows, p.columns, p.columns, out);
+        match &p.order {
+            Order::Rows => gemm::pack_b(source, p.rows, p.columns, p.columns, out),
+            Order::Columns => gemm::pack_bt(source, p.rows, p.columns, p.rows, out),
+            Order::Table(table) => gemm::pack_table(source, table, p.rows, p.columns, out),
         }
     });
 }

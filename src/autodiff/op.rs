@@ -12,6 +12,7 @@
 //! - `cost` gives floating point operations and bytes of one forward pass.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::base::Real;
 
@@ -37,16 +38,29 @@ pub struct Cost {
 }
 
 /// A matrix among the whole inputs that the op wants in packed form (see `device::gemm`), made anew after every update.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pack {
     /// Which input.
     pub input: usize,
-    /// Rows of the matrix as stored.
+    /// Rows of the matrix that is packed.
     pub rows: usize,
-    /// Columns of the matrix as stored; the input holds `rows * columns` numbers, row by row.
+    /// Columns of the matrix that is packed.
     pub columns: usize,
-    /// Whether the product needs the transpose; such a pack is made only where a gradient is wanted.
-    pub transposed: bool,
+    /// How the input holds the matrix.
+    pub order: Order,
+    /// Whether only `backward` reads it; such a pack is made only where a gradient is wanted.
+    pub backward: bool,
+}
+
+/// How an input holds a matrix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Row by row.
+    Rows,
+    /// Column by column: the input is the transpose.
+    Columns,
+    /// Each element, row by row, stands at this index; `u32::MAX` marks a zero.
+    Table(Arc<Vec<u32>>),
 }
 
 /// How the gradients of whole inputs are cut into pieces that run in parallel.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::graph::{Graph, Source, Var};
-use super::op::{MAX_SLOTS, Op, WeightSplit};
+use super::op::{MAX_SLOTS, Op, Order, WeightSplit};
 use super::schedule::{Dispatch, Scheduler, Task, Tenant, WeightGroup};
 use super::sweep::{Site, Sweep, Wanted, site};
 use crate::base::Real;
@@ -27,12 +27,12 @@ pub(super) struct Slot {
 }
 
 /// A matrix kept in packed form: where it is read and where its panels stand.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Packed {
     pub source: Slot,
     pub rows: usize,
     pub columns: usize,
-    pub transposed: bool,
+    pub order: Order,
     pub offset: usize,
     pub len: usize,
 }
@@ -116,7 +116,7 @@ impl<R: Real> Resolver<'_, R> {
 
     pub fn operands(&self) -> (Vec<Operands>, Vec<Packed>, usize) {
         let mut packs: Vec<Packed> = Vec::new();
-        let mut known: HashMap<(Var, usize, usize, usize, usize, bool), usize> = HashMap::new();
+        let mut known: HashMap<(Var, usize, usize), Vec<usize>> = HashMap::new();
         let mut pack_len = 0;
         let operands = self.graph.calls.iter().enumerate().map(|(index, call)| {
             let rows = call.op.rows();
@@ -129,25 +129,26 @@ impl<R: Real> Resolver<'_, R> {
             }
             let swept = self.wanted.iter().any(|w| w[index].is_some_and(|w| w.dx.contains(&true)));
             for (j, pack) in call.op.packs().into_iter().enumerate() {
-                if pack.transposed && !swept {
+                if pack.backward && !swept {
                     continue;
                 }
                 let s = site(&self.graph.nodes, call.inputs[pack.input]);
                 let source = self.graph.nodes[s.root.index()].source;
                 assert!(matches!(source, Source::Param(_)), "{}: only parameters are packed", call.op.name());
-                let key = (s.root, s.offset, s.len, pack.rows, pack.columns, pack.transposed);
-                let at = *known.entry(key).or_insert_with(|| {
-                    let (k, n) = if pack.transposed { (pack.columns, pack.rows) } else { (pack.rows, pack.columns) };
-                    let len = gemm::packed_len::<R>(k, n);
+                let known = known.entry(s.range()).or_default();
+                let same = |p: &Packed| p.rows == pack.rows && p.columns == pack.columns && p.order == pack.order;
+                let at = known.iter().copied().find(|&at| same(&packs[at])).unwrap_or_else(|| {
+                    let len = gemm::packed_len::<R>(pack.rows, pack.columns);
                     packs.push(Packed {
                         source: self.slot(s, 0, None),
                         rows: pack.rows,
                         columns: pack.columns,
-                        transposed: pack.transposed,
+                        order: pack.order,
                         offset: pack_len,
                         len,
                     });
                     pack_len += arena::padded::<R>(len);
+                    known.push(packs.len() - 1);
                     packs.len() - 1
                 });
                 out.packed[j] = Some(at);
