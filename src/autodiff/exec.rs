@@ -50,6 +50,11 @@ impl<'a, R: Real> Buffers<'a, R> {
 }
 
 pub(super) fn run<R: Real>(plan: &mut Plan<R>, params: &mut Params<R>, clock: Clock) {
+    let pool = plan.pool.clone();
+    pool.enter(|| run_stages(plan, params, clock));
+}
+
+fn run_stages<R: Real>(plan: &mut Plan<R>, params: &mut Params<R>, clock: Clock) {
     pack(plan, params);
     for sweep in &plan.sweeps {
         let range = params.layout.group_range(&sweep.group);

@@ -48,7 +48,7 @@ impl<R: Real> Plan<R> {
         let scheduler = Scheduler::new(&graph, &wanted);
         let dispatches = scheduler.dispatches(sweeps);
         let (offsets, size) = place_tenants(&graph, &wanted, &scheduler, &dispatches, sweeps, share);
-        let resolver = Resolver { graph: &graph, wanted: &wanted, offsets: &offsets };
+        let resolver = Resolver { graph: &graph, wanted: &wanted, offsets: &offsets, threads: pool.threads() };
         let (operands, packs, pack_len) = resolver.operands();
         let mut partial_len = 0;
         let stages: Vec<Stage<R>> =

@@ -82,11 +82,11 @@ pub(super) struct Operands {
     pub packed: [Option<usize>; MAX_SLOTS],
 }
 
-/// Rows in one piece of a region: a fixed function of the rows and of the work, never of the number of threads. A quarter of the
-/// rows keeps a few workers busy; 64 rows fill the widest micro-kernel and keep a piece's activations in cache. A region of
-/// less than about 50 microseconds of work is not worth waking anybody.
-fn chunk_rows(rows: usize, flops: f64) -> usize {
-    if flops < 1.0e6 { rows } else { rows.div_ceil(4).clamp(1.min(rows), 64) }
+/// Rows in one piece of a region. No op's result depends on how its rows are cut (`tests/plan.rs`), so this may follow the number of
+/// workers: each takes one piece of a region with few rows, because a piece reads all weights; 64 rows fill the widest micro-kernel
+/// and keep a piece's activations in cache. A region of less than about 50 microseconds of work is not worth waking anybody.
+fn chunk_rows(rows: usize, flops: f64, threads: usize) -> usize {
+    if flops < 1.0e6 { rows } else { rows.div_ceil(threads).clamp(1, 64) }
 }
 
 /// Turns tensors into slots.
@@ -94,6 +94,7 @@ pub(super) struct Resolver<'a, R: Real> {
     pub graph: &'a Graph<R>,
     pub wanted: &'a [Vec<Option<Wanted>>],
     pub offsets: &'a HashMap<Tenant, usize>,
+    pub threads: usize,
 }
 
 impl<R: Real> Resolver<'_, R> {
@@ -177,7 +178,7 @@ impl<R: Real> Resolver<'_, R> {
                     .sum();
                 debug_assert!(tasks.iter().all(|t| scheduler.rows(t) == *rows));
                 let steps = tasks.iter().map(|t| self.step(t, sweeps)).collect();
-                Stage::Region { rows: *rows, chunk: chunk_rows(*rows, flops), steps }
+                Stage::Region { rows: *rows, chunk: chunk_rows(*rows, flops, self.threads), steps }
             }
             Dispatch::Weights(groups) => {
                 let mut first = 0;
