@@ -6,8 +6,8 @@
 //!   sum over rows and are computed apart, by [`backward_weights`](Op::backward_weights).
 //! - `dx[i]` is an `Option`: `None` means nobody wants it (data, a frozen network, a stopped gradient); `Some` is always
 //!   accumulated with `+=`.
-//! - `backward` reads inputs, outputs and output gradients, and nothing else. What it needs beyond them, `forward` wrote as an
-//!   extra output. It owns `dy`: it may overwrite it (a linear layer turns it into the gradient before the activation), and
+//! - `backward` reads inputs, outputs and output gradients, and nothing else; which of the inputs and outputs, [`Op::reads`] says, so
+//!   that the others can be forgotten early. What it needs beyond them, `forward` wrote as an extra output. It owns `dy`: it may overwrite it (a linear layer turns it into the gradient before the activation), and
 //!   `backward_weights`, which always comes later, sees what it left there.
 //! - `cost` gives floating point operations and bytes of one forward pass.
 
@@ -70,6 +70,32 @@ pub enum WeightSplit {
     Parts(usize),
     /// Pieces of this many rows, each of which sums into buffers of its own, which are then added in order.
     Rows(usize),
+}
+
+/// Inputs and outputs that `backward` reads, by their bits. The others are empty slices there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reads {
+    /// Inputs.
+    pub x: u16,
+    /// Outputs.
+    pub y: u16,
+}
+
+impl Reads {
+    /// Everything.
+    pub const ALL: Reads = Reads { x: u16::MAX, y: u16::MAX };
+    /// No input, and outputs only if `y`: what is enough for a layer that ends in an activation.
+    pub fn output(y: bool) -> Reads {
+        Reads { x: 0, y: if y { 1 } else { 0 } }
+    }
+    /// Whether input `i` is read.
+    pub fn input(self, i: usize) -> bool {
+        self.x >> i & 1 == 1
+    }
+    /// Whether output `i` is read.
+    pub fn out(self, i: usize) -> bool {
+        self.y >> i & 1 == 1
+    }
 }
 
 /// What `forward` works with. Slices hold the called rows only, but for whole inputs.
@@ -172,6 +198,10 @@ pub trait Op<R: Real>: Send + Sync {
     fn forward(&self, io: Forward<'_, R>);
     /// Adds the called rows' part of every wanted `dx`.
     fn backward(&self, io: Backward<'_, R>);
+    /// What `backward` reads of the inputs and outputs; `backward_weights` may read all inputs.
+    fn reads(&self) -> Reads {
+        Reads::ALL
+    }
     /// Adds one piece of the gradients of the whole inputs.
     fn backward_weights(&self, _io: Weights<'_, R>) {
         panic!("{}: gradients of weights are wanted, but this op has none", self.name());

@@ -19,7 +19,7 @@ use super::activation::Activation;
 use super::convolve::{self, Spread};
 use super::linear::add_rows;
 use super::patches::Windows;
-use crate::autodiff::op::{Backward, Cost, Forward, Op, Order, Pack, WeightSplit, Weights, take};
+use crate::autodiff::op::{Backward, Cost, Forward, Op, Order, Pack, Reads, WeightSplit, Weights, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 
@@ -98,6 +98,10 @@ impl<R: Real> Op<R> for Conv2d {
         self.f.differentiate(io.y[0], da); // (V3)
         let [Some(dx), ..] = io.dx else { return };
         self.spread.run(da, io.packed[1], dx, io.scratch); // (V4)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::output(self.f != Activation::Identity)
     }
 
     fn weight_split(&self) -> WeightSplit {

@@ -20,9 +20,10 @@ use super::activation::Activation;
 use super::convolve::{self, Spread};
 use super::linear::add_rows;
 use super::patches::Windows;
-use crate::autodiff::op::{Backward, Cost, Forward, Op, Order, Pack, WeightSplit, Weights, take};
+use crate::autodiff::op::{Backward, Cost, Forward, Op, Order, Pack, Reads, WeightSplit, Weights, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
+use crate::device::gemm;
 
 impl<R: Real> Graph<R> {
     /// `f(conv_transpose(x, w) + b)` for x [images, h, w, c_in] and w [c_in, kernel, kernel, c_out]: [images, oh, ow, c_out].
@@ -48,6 +49,9 @@ impl<R: Real> Graph<R> {
         y
     }
 }
+
+/// Pieces of a weight gradient that is not summed in parts of the images.
+const PARTS: usize = 8;
 
 #[derive(Clone)]
 struct ConvTranspose2d {
@@ -112,17 +116,36 @@ impl<R: Real> Op<R> for ConvTranspose2d {
         convolve::product(&self.windows, self.input, da, io.packed[1], dx, true, io.scratch); // (D5)
     }
 
+    fn reads(&self) -> Reads {
+        Reads::output(self.f != Activation::Identity)
+    }
+
     fn weight_split(&self) -> WeightSplit {
+        if self.windows.whole() {
+            return WeightSplit::Parts(PARTS + 1);
+        }
         // Eight sums over images keep a few workers busy and cost little memory.
         WeightSplit::Rows(self.images.div_ceil(8))
     }
 
     fn backward_weights(&self, io: Weights<'_, R>) {
         let (x, da) = (io.x[0], io.dy[0]);
-        if let Some(dw) = io.dw[1] {
-            convolve::gradient_transposed(&self.windows, self.input, da, x, dw.all(), io.scratch); // (D6)
+        let (input, patch, part) = (self.input, self.windows.patch(), io.part);
+        if self.windows.whole() {
+            // Its weights are many, so each part sums over all images itself.
+            if part < PARTS
+                && let Some(dw) = io.dw[1]
+            {
+                let (from, to) = (part * input / PARTS, (part + 1) * input / PARTS);
+                let dw = dw.part(from * patch..to * patch);
+                gemm::gemm_tn(from..to, patch, io.rows, x, input, da, patch, dw, patch); // (D6)
+            }
+        } else if let Some(dw) = io.dw[1] {
+            convolve::gradient_transposed(&self.windows, input, da, x, dw.all(), io.scratch); // (D6)
         }
-        if let Some(db) = io.dw[2] {
+        if let Some(db) = io.dw[2]
+            && (part == PARTS || !self.windows.whole())
+        {
             add_rows(da, db.all());
         }
     }

@@ -18,7 +18,7 @@
 //! | add, y | [rows, n] |
 
 use super::activation::Activation;
-use crate::autodiff::op::{Backward, Cost, Forward, Op, Order, Pack, WeightSplit, Weights, take};
+use crate::autodiff::op::{Backward, Cost, Forward, Op, Order, Pack, Reads, WeightSplit, Weights, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::gemm;
@@ -163,6 +163,10 @@ impl<R: Real> Op<R> for Linear {
                 vectorize!(|| dx.iter_mut().zip(&*da).for_each(|(dx, &da)| *dx += da));
             }
         }
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::output(self.f != Activation::Identity)
     }
 
     fn weight_split(&self) -> WeightSplit {

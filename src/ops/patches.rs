@@ -100,6 +100,11 @@ impl Windows {
         (pad == 0 && (16..).contains(&self.count()) && ow <= HEIGHT).then_some(sliding)
     }
 
+    /// Whether there is one window, and it is the image: then a convolution is a plain product.
+    pub fn whole(&self) -> bool {
+        self.pad == 0 && (self.h, self.w) == (self.kernel, self.kernel)
+    }
+
     /// Images that are worked on together, so that their windows fill the micro-kernel of the matrix product.
     pub fn block(&self) -> usize {
         (64 / self.count()).max(1)
