@@ -8,6 +8,7 @@ use super::graph::{Graph, Source, Var};
 use super::op::{Clock, Cost, WeightSplit};
 use super::params::Params;
 use super::place::{Lease, place};
+use super::record::Recorder;
 use super::resolve::{Operands, Packed, Resolver, Stage, Step, WeightJob, WeightRun};
 use super::scans::lay_out_scans;
 use super::schedule::{Dispatch, Scheduler, Tenant, is_param};
@@ -29,6 +30,7 @@ pub struct Plan<R: Real> {
     pub(super) scratch: Vec<std::sync::Mutex<Vec<R>>>,
     pub(super) offsets: HashMap<Tenant, usize>,
     pub(super) pool: Arc<Pool>,
+    pub(super) recorder: Option<Recorder>,
 }
 
 impl<R: Real> Plan<R> {
@@ -65,6 +67,7 @@ impl<R: Real> Plan<R> {
             scratch: Vec::new(),
             offsets,
             pool,
+            recorder: None,
             graph,
         };
         plan.make_scratch();

@@ -1,0 +1,288 @@
+//! Where the nanoseconds go: events to labels, and what is left to waiting.
+
+use std::collections::HashMap;
+
+use super::rollout::rollouts;
+use super::{Profile, Sections, Subject};
+use crate::autodiff::Plan;
+use crate::autodiff::describe::{CallInfo, StageInfo, StepInfo, TensorInfo, WeightsInfo};
+use crate::autodiff::record::{Recording, Work};
+
+/// Which way a call ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pass {
+    /// Outputs from inputs.
+    Forward,
+    /// Gradients of the inputs.
+    Backward,
+    /// Gradients of the weights.
+    Weights,
+    /// Gradients cleared, or that of the loss set to 1, before they are added to.
+    Clear,
+}
+
+impl Pass {
+    /// In one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pass::Forward => "forward",
+            Pass::Backward => "backward",
+            Pass::Weights => "weights",
+            Pass::Clear => "clear",
+        }
+    }
+}
+
+/// What a step of a region is, or the weight gradient of a layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Label {
+    /// Name of the op; empty where there is none.
+    pub op: &'static str,
+    /// Dotted name: of the layer whose parameters the call reads, or where it reads none, the scope and the op.
+    pub name: String,
+    /// Which way.
+    pub pass: Pass,
+    /// Position of the call in the trace.
+    pub call: Option<usize>,
+    /// Floating point operations of all pieces.
+    pub flops: f64,
+    /// Bytes that all pieces read and write at least; of a backward pass, as many as forward.
+    pub bytes: f64,
+    /// Rows of all pieces.
+    pub rows: usize,
+    /// Pieces.
+    pub pieces: usize,
+}
+
+/// Nanoseconds of all workers together, and in how many calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Tally {
+    /// Time of one update.
+    pub nanoseconds: f64,
+    /// Pieces of one update.
+    pub pieces: f64,
+}
+
+/// The labels of a plan: `[stage][step or job]`.
+pub type Labels = Vec<Vec<Label>>;
+
+/// A part of the time of all workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// Ops at work.
+    Calls,
+    /// Partial sums of weight gradients are added up.
+    Sums,
+    /// Weights are packed for the products.
+    Pack,
+    /// The gradients of the parameters are cleared.
+    Clear,
+    /// A batch is drawn and encoded.
+    Batch,
+    /// Norms of the gradients.
+    Norms,
+    /// Parameters and moments are moved.
+    Optimizer,
+    /// Waiting while one worker does what cannot be cut into pieces.
+    WaitingForOne,
+    /// Waiting at the end of a stage for the others, or at its beginning for the wake-up.
+    WaitingForAll,
+    /// What none of these explains.
+    Rest,
+}
+
+impl Part {
+    /// Every part, in the order of the tables.
+    pub const ALL: [Part; 10] = [
+        Part::Calls,
+        Part::Sums,
+        Part::Pack,
+        Part::Clear,
+        Part::Batch,
+        Part::Norms,
+        Part::Optimizer,
+        Part::WaitingForOne,
+        Part::WaitingForAll,
+        Part::Rest,
+    ];
+
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Calls => "ops",
+            Part::Sums => "partial sums of weight gradients",
+            Part::Pack => "packing of weights",
+            Part::Clear => "clearing of parameter gradients",
+            Part::Batch => "batch",
+            Part::Norms => "gradient norms",
+            Part::Optimizer => "optimizer",
+            Part::WaitingForOne => "waiting, one piece of work",
+            Part::WaitingForAll => "waiting, wake-up and barrier",
+            Part::Rest => "unexplained",
+        }
+    }
+}
+
+/// Labels every step and every weight gradient of a plan.
+pub fn labels(plan: &Plan<f32>) -> Labels {
+    let calls = plan.calls();
+    let of_stage = |stage: StageInfo| match stage {
+        StageInfo::Region { rows, chunk, steps } => {
+            steps.iter().map(|step| of_step(step, &calls, rows, rows.div_ceil(chunk))).collect()
+        }
+        StageInfo::Weights(jobs) => jobs.iter().map(of_weights).collect(),
+    };
+    plan.stages().into_iter().map(of_stage).collect()
+}
+
+fn of_step(step: &StepInfo, calls: &[CallInfo], rows: usize, pieces: usize) -> Label {
+    let (call, pass, flops) = match *step {
+        StepInfo::Forward { call } => (call, Pass::Forward, calls[call].flops),
+        StepInfo::Backward { call, flops, .. } => (call, Pass::Backward, flops),
+        StepInfo::Zero { len, .. } => {
+            let (name, bytes) = ("gradients cleared".to_string(), 4.0 * len as f64);
+            return Label { op: "", name, pass: Pass::Clear, call: None, flops: 0.0, bytes, rows, pieces };
+        }
+        StepInfo::Seed { .. } => {
+            let name = "gradients cleared".to_string();
+            return Label { op: "", name, pass: Pass::Clear, call: None, flops: 0.0, bytes: 4.0, rows, pieces };
+        }
+    };
+    let info = &calls[call];
+    Label { op: info.op, name: layer(info), pass, call: Some(call), flops, bytes: info.bytes, rows, pieces }
+}
+
+fn of_weights(job: &WeightsInfo) -> Label {
+    Label {
+        op: job.op,
+        name: stem(&job.params[0]),
+        pass: Pass::Weights,
+        call: None,
+        flops: job.flops,
+        bytes: job.bytes,
+        rows: job.rows,
+        pieces: job.pieces,
+    }
+}
+
+/// The layer that a call belongs to.
+fn layer(call: &CallInfo) -> String {
+    let parameter = |tensor: &&TensorInfo| tensor.offset.is_none();
+    match call.inputs.iter().find(parameter).and_then(|tensor| tensor.name.as_deref()) {
+        Some(name) => stem(name),
+        None => format!("{}.{}", call.scope, call.op),
+    }
+}
+
+/// The name of a parameter without its last word: `actor.h2` of `actor.h2.w`.
+fn stem(parameter: &str) -> String {
+    parameter.rsplit_once('.').map_or(parameter, |(layer, _)| layer).to_string()
+}
+
+/// Pieces that the workers can share in a stage: each takes all steps of a region, or one of those of a layer's weights.
+fn pieces(stage: &[Label]) -> usize {
+    match stage.first() {
+        Some(label) if label.pass != Pass::Weights => label.pieces,
+        _ => stage.iter().map(|label| label.pieces).sum(),
+    }
+}
+
+/// Sums over updates.
+pub(super) struct Account {
+    labels: Labels,
+    threads: u64,
+    tallies: Vec<Vec<Tally>>,
+    parts: HashMap<Part, f64>,
+    wall: f64,
+    updates: usize,
+    dropped: usize,
+}
+
+impl Account {
+    pub fn new(subject: &mut Subject) -> Self {
+        let labels = subject.labels();
+        let tallies = labels.iter().map(|stage| vec![Tally::default(); stage.len()]).collect();
+        let threads = subject.threads() as u64;
+        Account { labels, threads, tallies, parts: HashMap::new(), wall: 0.0, updates: 0, dropped: 0 }
+    }
+
+    /// Takes an update into account.
+    pub fn add(&mut self, recording: &Recording, at: &Sections) {
+        let caller = self.threads as u32;
+        // What workers did within each stage; packing is one more.
+        let mut busy = vec![0; self.labels.len() + 1];
+        let packing = self.labels.len();
+        for event in recording.events.iter().filter(|event| event.lane < caller) {
+            let time = event.end - event.start;
+            let (part, stage) = match event.work {
+                Work::Step { stage, step: item } | Work::Weights { stage, job: item } => {
+                    let tally = &mut self.tallies[stage as usize][item as usize];
+                    tally.nanoseconds += time as f64;
+                    tally.pieces += 1.0;
+                    (Part::Calls, stage as usize)
+                }
+                Work::Sums { stage, .. } => (Part::Sums, stage as usize),
+                Work::Pack => (Part::Pack, packing),
+                Work::Clear => {
+                    self.part(Part::Clear, time);
+                    continue;
+                }
+                Work::Stage { .. } | Work::Packing => continue,
+            };
+            self.part(part, time);
+            busy[stage] += time;
+        }
+        let mut in_plan = 0;
+        let mut ended = at.filled;
+        for event in recording.events.iter().filter(|event| event.lane == caller) {
+            let time = event.end - event.start;
+            in_plan += time;
+            ended = event.end;
+            let (waiting, alone) = match event.work {
+                Work::Stage { stage } => {
+                    let stage = stage as usize;
+                    let alone = pieces(&self.labels[stage]) <= 1;
+                    ((self.threads * time).saturating_sub(busy[stage]), alone)
+                }
+                Work::Packing => ((self.threads * time).saturating_sub(busy[packing]), false),
+                _ => ((self.threads - 1) * time, true),
+            };
+            self.part(if alone { Part::WaitingForOne } else { Part::WaitingForAll }, waiting);
+        }
+        // One thread fills the batch; the norms and the optimizer are shared.
+        let batch = at.filled - at.begun;
+        self.part(Part::Batch, batch);
+        self.part(Part::WaitingForOne, (self.threads - 1) * batch);
+        let (norms, optimizer) = (at.differentiated - ended, at.updated - at.differentiated);
+        self.part(Part::Norms, self.threads * norms);
+        self.part(Part::Optimizer, self.threads * optimizer);
+        let wall = at.updated - at.begun;
+        self.part(Part::Rest, self.threads * (wall - batch - in_plan - norms - optimizer));
+        self.wall += wall as f64;
+        self.updates += 1;
+        self.dropped += recording.dropped;
+    }
+
+    fn part(&mut self, part: Part, nanoseconds: u64) {
+        *self.parts.entry(part).or_default() += nanoseconds as f64;
+    }
+
+    /// Means over the updates.
+    pub fn finish(self, subject: &mut Subject, wall_unrecorded: f64, last: (Recording, Sections)) -> Profile {
+        let n = self.updates as f64;
+        let mean = |tally: Tally| Tally { nanoseconds: tally.nanoseconds / n, pieces: tally.pieces / n };
+        let calls: Vec<(Label, Tally)> =
+            self.labels.into_iter().flatten().zip(self.tallies.into_iter().flatten().map(mean)).collect();
+        let parts = Part::ALL.map(|part| (part, self.parts.get(&part).copied().unwrap_or(0.0) / n)).to_vec();
+        Profile {
+            threads: subject.threads(),
+            wall: self.wall / n,
+            wall_unrecorded,
+            rollouts: rollouts(subject, &calls),
+            calls,
+            parts,
+            dropped: self.dropped,
+            last,
+        }
+    }
+}
