@@ -8,7 +8,7 @@ mod act;
 mod env;
 mod flops;
 mod measure;
-pub(super) mod work;
+pub mod work;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use crate::dreamer::{Actions, Model, Observation};
 use crate::ops::adam::{Adam, adam_update, global_norm};
 
 /// The sizes of a named configuration.
-pub(in crate::run) fn model(config: BenchConfig) -> Result<Model> {
+pub fn model(config: BenchConfig) -> Result<Model> {
     let published = Config::default();
     let small =
         |config: Config| Config { deter_size: 128, hidden_size: 128, num_units: 128, batch_length: 32, ..config };
@@ -48,7 +48,7 @@ fn fill(plan: &mut Plan<f32>, var: Var, model: &Model, action: bool) {
 }
 
 /// A training step with its batch and noise filled in.
-pub(in crate::run) fn train_step(model: &Model, params: &Params<f32>, pool: &Arc<Pool>) -> TrainStep<f32> {
+pub fn train_step(model: &Model, params: &Params<f32>, pool: &Arc<Pool>) -> TrainStep<f32> {
     let mut step = TrainStep::new(model, params, NoiseSource::Given, pool);
     let batch = step.batch;
     [batch.obs, batch.reward].into_iter().for_each(|v| fill(&mut step.plan, v, model, false));
@@ -62,7 +62,7 @@ pub(in crate::run) fn train_step(model: &Model, params: &Params<f32>, pool: &Arc
 }
 
 /// What a mode of a training step measures, ready to be called.
-pub(super) fn work(model: &Model, mode: BenchMode, mut params: Params<f32>, pool: &Arc<Pool>) -> Box<dyn FnMut()> {
+pub fn work(model: &Model, mode: BenchMode, mut params: Params<f32>, pool: &Arc<Pool>) -> Box<dyn FnMut()> {
     match mode {
         BenchMode::TrainStep => {
             let mut step = train_step(model, &params, pool);

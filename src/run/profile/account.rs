@@ -209,9 +209,10 @@ impl Account {
     /// Takes an update into account.
     pub fn add(&mut self, recording: &Recording, at: &Sections) {
         let caller = self.threads as u32;
-        // What workers did within each stage; packing is one more.
-        let mut busy = vec![0; self.labels.len() + 1];
-        let packing = self.labels.len();
+        // What workers did within each stage; packing and clearing are two more.
+        let stages = self.labels.len();
+        let (packing, clearing) = (stages, stages + 1);
+        let mut busy = vec![0; stages + 2];
         for event in recording.events.iter().filter(|event| event.lane < caller) {
             let time = event.end - event.start;
             let (part, stage) = match event.work {
@@ -223,10 +224,7 @@ impl Account {
                 }
                 Work::Sums { stage, .. } => (Part::Sums, stage as usize),
                 Work::Pack => (Part::Pack, packing),
-                Work::Clear => {
-                    self.part(Part::Clear, time);
-                    continue;
-                }
+                Work::Clear => (Part::Clear, clearing),
                 Work::Stage { .. } | Work::Packing => continue,
             };
             self.part(part, time);
@@ -238,15 +236,12 @@ impl Account {
             let time = event.end - event.start;
             in_plan += time;
             ended = event.end;
-            let (waiting, alone) = match event.work {
-                Work::Stage { stage } => {
-                    let stage = stage as usize;
-                    let alone = pieces(&self.labels[stage]) <= 1;
-                    ((self.threads * time).saturating_sub(busy[stage]), alone)
-                }
-                Work::Packing => ((self.threads * time).saturating_sub(busy[packing]), false),
-                _ => ((self.threads - 1) * time, true),
+            let (stage, alone) = match event.work {
+                Work::Stage { stage } => (stage as usize, pieces(&self.labels[stage as usize]) <= 1),
+                Work::Packing => (packing, false),
+                _ => (clearing, true),
             };
+            let waiting = (self.threads * time).saturating_sub(busy[stage]);
             self.part(if alone { Part::WaitingForOne } else { Part::WaitingForAll }, waiting);
         }
         // One thread fills the batch; the norms and the optimizer are shared.

@@ -86,6 +86,14 @@ impl Subject {
         }
     }
 
+    /// Updates made so far.
+    pub fn updates(&self) -> u64 {
+        match &self.kind {
+            Kind::Sizes { step, .. } => step.updates,
+            Kind::Run { learner, .. } => learner.step.updates,
+        }
+    }
+
     /// The parameters.
     pub fn params(&self) -> &Params<f32> {
         match &self.kind {

@@ -7,6 +7,9 @@ use super::rollout::Direction;
 use super::{Label, Machine, Part, Pass, Profile, Tally};
 use crate::report::Table;
 
+/// The share of an update below which a layer gets no line of its own.
+const SMALL: f64 = 0.001;
+
 /// What several calls took together.
 #[derive(Default, Clone)]
 struct Sum {
@@ -24,6 +27,14 @@ impl Sum {
         self.calls += 1;
         self.flops += label.flops;
         self.bytes += label.bytes;
+    }
+
+    fn join(&mut self, other: &Sum) {
+        self.nanoseconds += other.nanoseconds;
+        other.by_pass.iter().for_each(|(&pass, time)| *self.by_pass.entry(pass).or_default() += time);
+        self.calls += other.calls;
+        self.flops += other.flops;
+        self.bytes += other.bytes;
     }
 }
 
@@ -149,8 +160,18 @@ fn by_name(profile: &Profile, machine: &Machine) -> Table {
             None => String::new(),
         })
     };
+    let (mut small, mut names) = (Sum::default(), 0);
     for (name, sum) in sorted(&profile.calls, |label| label.name.clone()) {
+        if sum.nanoseconds < SMALL * profile.threads as f64 * profile.wall {
+            small.join(&sum);
+            names += 1;
+            continue;
+        }
         table.row([name].into_iter().chain(cells(&sum, profile, machine)).chain(passes(&sum)));
+    }
+    if names > 0 {
+        let name = format!("({names} below {})", percent(SMALL));
+        table.row([name].into_iter().chain(cells(&small, profile, machine)).chain(passes(&small)));
     }
     table.rule();
     let mut all = Sum::default();
