@@ -242,6 +242,8 @@ impl Account {
                 _ => (clearing, true),
             };
             let waiting = (self.threads * time).saturating_sub(busy[stage]);
+            // A single worker waits for nobody: what it lost lies between its pieces.
+            let alone = alone && self.threads > 1;
             self.part(if alone { Part::WaitingForOne } else { Part::WaitingForAll }, waiting);
         }
         // One thread fills the batch; the norms and the optimizer are shared.
