@@ -96,10 +96,14 @@ fn the_trace_is_json_with_a_lane_for_every_worker() {
         assert!(event["ts"].as_f64().unwrap() >= 0.0 && event["dur"].as_f64().unwrap() >= 0.0, "{event}");
         assert!(event["tid"].as_u64().unwrap() <= 2 && event["name"].is_string(), "{event}");
     }
-    let named = |name: &str| complete.iter().find(|e| e["name"] == name).unwrap_or_else(|| panic!("no event {name}"));
-    assert!(named("linear actor.h0")["args"]["flops"].as_f64().unwrap() > 0.0);
-    assert!(named("gru_cell imagine.gru_cell")["args"]["rows"].as_u64().unwrap() > 0);
-    assert!(named("optimizer")["dur"].as_f64().unwrap() > 0.0);
+    let named = |name: &str, kind: &str| {
+        let found = complete.iter().find(|e| e["name"] == name && e["cat"] == kind);
+        found.unwrap_or_else(|| panic!("no event {name} of kind {kind}"))
+    };
+    assert!(named("linear actor.h0", "forward")["args"]["flops"].as_f64().unwrap() > 0.0);
+    assert!(named("gru_cell imagine.gru_cell", "forward")["args"]["rows"].as_u64().unwrap() > 0);
+    assert!(named("linear rssm.gru", "weights")["args"]["flops"].as_f64().unwrap() > 0.0);
+    assert!(named("optimizer", "section")["dur"].as_f64().unwrap() > 0.0);
     let lanes = events.iter().filter(|e| e["ph"] == "M").count();
     assert_eq!(lanes, 3, "two workers and the caller");
 }

@@ -58,7 +58,7 @@ pub enum StepInfo {
         call: usize,
         /// Which inputs get a gradient, and where it lies in the work arena.
         into: Vec<(usize, usize)>,
-        /// Floating point operations of the products that make the wanted gradients; of an op without packed matrices, as many as forward.
+        /// Floating point operations of the gradients that are wanted; of an op without weights, as many as forward.
         flops: f64,
     },
     /// Gradients are cleared before they are first added to.
@@ -146,7 +146,7 @@ impl<R: Real> Plan<R> {
             Stage::Weights { jobs, .. } => StageInfo::Weights(
                 jobs.iter()
                     .map(|job| {
-                        let op = |run: &'_ WeightRun<R>| {
+                        let cost = |run: &WeightRun<R>| {
                             run.merged.as_deref().unwrap_or(&*self.graph.calls[run.call].op).cost()
                         };
                         WeightsInfo {
@@ -155,8 +155,8 @@ impl<R: Real> Plan<R> {
                             products: job.runs.len(),
                             rows: job.runs.iter().map(|run| run.rows).sum(),
                             pieces: job.pieces,
-                            flops: job.runs.iter().map(|run| op(run).flops).sum(),
-                            bytes: job.runs.iter().map(|run| op(run).bytes).sum(),
+                            flops: job.runs.iter().map(|run| cost(run).flops).sum(),
+                            bytes: job.runs.iter().map(|run| cost(run).bytes).sum(),
                         }
                     })
                     .collect(),
@@ -176,13 +176,13 @@ impl<R: Real> Plan<R> {
         }
     }
 
+    /// Each input of a layer with weights takes part in the forward pass by its width, and so does its gradient in the backward pass.
     fn backward_flops(&self, call: usize, dx: &[Option<Slot>; MAX_SLOTS]) -> f64 {
-        let op = &self.graph.calls[call].op;
-        // The transposed matrices stand in the order of the inputs whose gradients they give.
-        let matrices = op.packs().into_iter().filter(|pack| pack.transposed);
-        let sizes: Vec<f64> = matrices.map(|pack| (pack.rows * pack.columns) as f64).collect();
-        let wanted: f64 = sizes.iter().zip(dx).filter(|(_, dx)| dx.is_some()).map(|(size, _)| size).sum();
-        let share = if sizes.is_empty() { 1.0 } else { wanted / sizes.iter().sum::<f64>() };
+        let (op, inputs) = (&self.graph.calls[call].op, &self.graph.calls[call].inputs);
+        let by_row: Vec<usize> = (0..inputs.len()).filter(|&i| !op.whole(i)).collect();
+        let width = |i: &usize| self.graph.len(inputs[*i]) as f64;
+        let wanted: f64 = by_row.iter().filter(|&&i| dx[i].is_some()).map(width).sum();
+        let share = if by_row.len() == inputs.len() { 1.0 } else { wanted / by_row.iter().map(width).sum::<f64>() };
         op.cost().flops * share
     }
 
