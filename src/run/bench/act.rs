@@ -21,7 +21,7 @@ use crate::replay::{Obs, ObsKind};
 /// Measures acting in `--batch` worlds of a task, or the policy alone on the sizes of `--config`.
 pub(super) fn bench(args: &BenchArgs, pool: &Arc<Pool>) -> Result<(Measured, Report)> {
     let (name, measured) = match args.config {
-        Some(config) => (format!("{} policy", config.name()), policy_alone(args, config, pool)?),
+        Some(config) => (format!("{} policy alone", config.name()), policy_alone(args, config, pool)?),
         None => {
             let settings = args.settings()?;
             let mut player = Player::new(Agent::new(World::new(&settings.config)?, pool.clone()), args.batch)?;
@@ -31,7 +31,7 @@ pub(super) fn bench(args: &BenchArgs, pool: &Arc<Pool>) -> Result<(Measured, Rep
     };
     let rate = 1e3 * args.batch as f64 / measured.ms;
     let report = Report {
-        title: format!("{name} acting in {} world{}", args.batch, plural(args.batch)),
+        title: format!("{name}, {} action{} at a time, f32", args.batch, plural(args.batch)),
         rates: format!("{:.1} us a step   {rate:.0} environment steps/s", 1e3 * measured.ms),
         keys: vec![
             ("config", name.into()),

@@ -53,7 +53,7 @@ pub fn command(args: &BenchArgs) -> Result<ExitCode> {
         object.extend(report.keys.into_iter().map(|(key, value)| (key.to_string(), value)));
         say!("{line}");
     } else {
-        say!("{}, {} thread{}, {:?}, f32", report.title, pool.threads(), plural(pool.threads()), simd::level());
+        say!("{}; {} thread{}, {:?}", report.title, pool.threads(), plural(pool.threads()), simd::level());
         say!("{}", measured.in_words());
         say!("{}   peak memory {memory} MB", report.rates);
     }
@@ -71,7 +71,7 @@ fn training(args: &BenchArgs, pool: &Arc<Pool>) -> Result<(Measured, Report)> {
     let flops = flops::flops(&model, args.mode);
     let rate = flops / 1e6 / measured.ms;
     let report = Report {
-        title: format!("{} {}", config.name(), args.mode.name()),
+        title: format!("{} {}, f32", config.name(), args.mode.name()),
         rates: format!("{:.3} GFLOP   {rate:.1} GFLOP/s", flops / 1e9),
         keys: vec![
             ("config", config.name().into()),
@@ -82,9 +82,9 @@ fn training(args: &BenchArgs, pool: &Arc<Pool>) -> Result<(Measured, Report)> {
     Ok((measured, report))
 }
 
-/// Three digits after the point.
+/// Four digits after the point.
 fn round(x: f64) -> f64 {
-    (x * 1e3).round() / 1e3
+    (x * 1e4).round() / 1e4
 }
 
 fn plural(n: usize) -> &'static str {

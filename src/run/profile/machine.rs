@@ -11,7 +11,7 @@ const ROUNDS: usize = 5;
 /// Steps of the multiply-add loop in one round: some milliseconds.
 const STEPS: usize = 200_000;
 /// Elements of each of the three arrays that are streamed, on all threads together: more than caches hold.
-const STREAM: usize = 24 << 20;
+const STREAM: usize = 16 << 20;
 
 /// Rates of all threads together.
 #[derive(Debug, Clone, Copy, PartialEq)]
