@@ -171,10 +171,7 @@ pub fn run(cli: Cli) -> std::result::Result<ExitCode, Failure> {
             bench::command(args)
         }
         Command::Profile(args) => {
-            let settings = match args.config {
-                Some(_) => None,
-                None => Some(args.settings().map_err(Failure::Usage)?),
-            };
+            let settings = args.settings().map_err(Failure::Usage)?;
             profile::command(args, settings.as_ref())
         }
         Command::Envs(args) => envs::command(args),

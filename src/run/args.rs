@@ -318,10 +318,13 @@ pub struct ProfileArgs {
 }
 
 impl ProfileArgs {
-    /// The settings of the run whose updates are profiled, where `--config` does not name sizes instead.
-    pub fn settings(&self) -> Result<Resolved> {
+    /// The settings of the run whose updates are profiled; `None` where `--config` names sizes instead.
+    pub fn settings(&self) -> Result<Option<Resolved>> {
+        if self.config.is_some() {
+            return Ok(None);
+        }
         let (task, preset, set) = (self.task.clone(), self.preset.clone(), self.set.clone());
-        SettingsArgs { task, preset, config: None, set }.resolve()
+        SettingsArgs { task, preset, config: None, set }.resolve().map(Some)
     }
 }
 

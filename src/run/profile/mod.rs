@@ -4,6 +4,7 @@
 //! the rest that nothing explains. So the shares of [`Profile::parts`] add up to 1.
 
 mod account;
+mod label;
 mod machine;
 mod rollout;
 mod subject;
@@ -13,16 +14,17 @@ mod trace;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-pub use self::account::{Label, Part, Pass, Tally};
+pub use self::account::{Part, Tally};
+pub use self::label::{Label, Labels, Pass};
 pub use self::machine::Machine;
 pub use self::rollout::Rollout;
 pub use self::subject::Subject;
 pub use self::trace::trace;
 
 use self::account::Account;
-use super::args::ProfileArgs;
+use super::args::{BenchConfig, ProfileArgs};
 use crate::autodiff::record::Recording;
-use crate::base::{Error, Result, files};
+use crate::base::{Result, files};
 use crate::config::Resolved;
 use crate::device::{Pool, simd};
 use crate::report::stdout::{self, say};
@@ -77,6 +79,9 @@ pub fn profile(subject: &mut Subject, updates: usize) -> Result<Profile> {
         unrecorded.push(begun.elapsed().as_nanos() as f64);
     }
     subject.step().plan.record();
+    // The first recorded update brings the recorder's buffers into memory.
+    subject.update()?;
+    subject.step().plan.recorded();
     let mut account = Account::new(subject);
     let mut last = (Recording::default(), Sections::default());
     for _ in 0..updates {
@@ -90,16 +95,18 @@ pub fn profile(subject: &mut Subject, updates: usize) -> Result<Profile> {
     Ok(account.finish(subject, unrecorded[updates / 2], last))
 }
 
-/// Runs the command; `settings` are those of a run, or `None` where `--config` names sizes.
+/// Runs the command on the updates of a run of these settings, or without settings on the sizes of `--config`.
 pub fn command(args: &ProfileArgs, settings: Option<&Resolved>) -> Result<ExitCode> {
     let pool = Arc::new(Pool::new(args.threads)?);
     let machine = Machine::measure(pool.threads());
-    let (title, mut subject) = match (args.config, settings) {
-        (Some(config), _) => (config.name().to_string(), Subject::sizes(config, &pool)?),
-        (None, Some(settings)) => {
+    let (title, mut subject) = match settings {
+        Some(settings) => {
             (format!("{} ({})", settings.preset, settings.config.task), Subject::run(&settings.config, &pool)?)
         }
-        (None, None) => return Err(Error::new("profile needs either sizes or settings")),
+        None => {
+            let config = args.config.unwrap_or(BenchConfig::Grid);
+            (config.name().to_string(), Subject::sizes(config, &pool)?)
+        }
     };
     let profile = profile(&mut subject, args.updates)?;
     say!(

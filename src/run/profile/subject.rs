@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Sections;
-use super::account::{Labels, labels};
+use super::label::{Labels, labels};
 use crate::autodiff::Params;
 use crate::base::Result;
 use crate::config::Config;

@@ -122,7 +122,7 @@ fn sorted<K: Ord>(calls: &[(Label, Tally)], key: impl Fn(&Label) -> K) -> Vec<(K
 fn by_op(profile: &Profile, machine: &Machine) -> Table {
     let mut table = Table::new(&["op", "pass", ">ms", ">share", ">calls", ">GFLOP/s", ">peak", ">GB/s", ">memory"]);
     for ((op, pass), sum) in sorted(&profile.calls, |label| (label.op, label.pass)) {
-        let op = if op.is_empty() { "gradients" } else { op };
+        let op = if op.is_empty() { "(gradients)" } else { op };
         let cells = cells(&sum, profile, machine);
         table.row([op.to_string(), pass.name().to_string()].into_iter().chain(cells));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::account::{Label, Labels};
+use super::label::{Label, Labels};
 use super::{Profile, Sections};
 use crate::autodiff::record::{Event, Work};
 
