@@ -7,8 +7,10 @@ use clap::{Parser, Subcommand};
 
 use crate::base::Error;
 use crate::report::stdout;
-use crate::run::args::{BenchArgs, DreamArgs, EnvsArgs, EvalArgs, ExplainArgs, GradcheckArgs, ParityArgs, TrainArgs};
-use crate::run::{bench, dream, envs, eval, explain, gradcheck, parity, train};
+use crate::run::args::{
+    BenchArgs, DreamArgs, EnvsArgs, EvalArgs, ExplainArgs, GradcheckArgs, ParityArgs, ProfileArgs, TrainArgs,
+};
+use crate::run::{bench, dream, envs, eval, explain, gradcheck, parity, profile, train};
 
 /// The command line of `dreamer-fast`.
 #[derive(Debug, Parser)]
@@ -50,17 +52,33 @@ pub enum Command {
     /// List, show and play the built-in environments
     #[command(after_help = ENVS)]
     Envs(EnvsArgs),
-    /// Time the parts of a training step on sizes that other implementations are measured on
+    /// Time the parts of a training step, worlds, and acting in them
     #[command(after_help = BENCH)]
     Bench(BenchArgs),
+    /// Show where the time of an update goes: by op, by layer, by time step
+    #[command(after_help = PROFILE)]
+    Profile(ProfileArgs),
     /// Show how the machine works inside: a plan call by call, or one op
     #[command(after_help = EXPLAIN)]
     Explain(ExplainArgs),
 }
 
 const BENCH: &str = "\
-Example:
-  dreamer-fast bench --config small --mode train_step --threads 2";
+The sizes of --config are those that other implementations are measured on. With one thread the time is that of the processor, which other \
+programs do not stretch; with more it is wall time, of the blocks without other programs on the machine where there are two of them.
+
+Examples:
+  dreamer-fast bench --config small --mode train_step --threads 2
+  dreamer-fast bench --mode env --task MiniGrid-DoorKey-6x6-v0 --threads 1
+  dreamer-fast bench --mode act --batch 16";
+
+const PROFILE: &str = "\
+Every piece of every call is timed on its worker. Shares are of the time of all workers, waiting included, so that they add up to 100 %; \
+times are those shares of an update. What the machine can do at most is measured first: multiply-adds on registers, and memory read and written in streams.
+
+Examples:
+  dreamer-fast profile
+  dreamer-fast profile --config small --updates 5 --trace trace.json";
 
 const TRAIN: &str = "\
 Every setting is a key: --print-config lists them all with what they mean. \
@@ -148,7 +166,14 @@ pub fn run(cli: Cli) -> std::result::Result<ExitCode, Failure> {
         Command::Dream(args) => dream::command(args),
         Command::Parity(args) => parity::command(args),
         Command::Gradcheck(args) => gradcheck::command(args),
-        Command::Bench(args) => bench::command(args),
+        Command::Bench(args) => {
+            args.check().map_err(Failure::Usage)?;
+            bench::command(args)
+        }
+        Command::Profile(args) => {
+            let settings = args.settings().map_err(Failure::Usage)?;
+            profile::command(args, settings.as_ref())
+        }
         Command::Envs(args) => envs::command(args),
     };
     done.map_err(Failure::Run)

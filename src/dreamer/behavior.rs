@@ -114,6 +114,7 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
     };
     let (discount, weights) = if c.pcont {
         let logit = heads::pcont(g, model, &flat.feat());
+        g.scope("returns");
         let p = g.activation(logit, crate::ops::Activation::Sigmoid);
         let p = by_step(g, p, 0, steps);
         let stopped = g.stop(p);

@@ -133,7 +133,7 @@ impl Learner {
     }
 
     /// Fills the step's inputs with the batch of this update.
-    fn fill(&mut self, world: &World, replay: &Replay) -> Result<BatchStats> {
+    pub(super) fn fill(&mut self, world: &World, replay: &Replay) -> Result<BatchStats> {
         let c = world.config();
         let addresses = replay.draw(&self.sampling, c.batch_length, c.batch_size, self.step.updates)?;
         let stored = world.layout.observation;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::config::value::Value;
 use crate::config::{Device, PRESETS, Request, Resolved, check_resume, resolve};
 
@@ -171,13 +171,25 @@ pub struct GradcheckArgs {
 /// `dreamer-fast bench`.
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
-    /// Sizes of model and batch
-    #[arg(long, value_enum, default_value_t = BenchConfig::Grid)]
-    pub config: BenchConfig,
+    /// Sizes of model and batch [default: grid; for act: those of the preset]
+    #[arg(long, value_enum)]
+    pub config: Option<BenchConfig>,
 
     /// What is measured
     #[arg(long, value_enum, default_value_t = BenchMode::TrainStep)]
     pub mode: BenchMode,
+
+    /// World to step or to act in, for env and act [default: the preset's]
+    #[arg(long, value_name = "ID")]
+    pub task: Option<String>,
+
+    /// Settings of the policy, for act [default: pendulum for Pendulum-v1, gridworld otherwise]
+    #[arg(long, value_name = "NAME", value_parser = preset_names(), conflicts_with = "config")]
+    pub preset: Option<String>,
+
+    /// Worlds that the policy acts in at a time, for act
+    #[arg(long, value_name = "N", default_value = "1", value_parser = count)]
+    pub batch: usize,
 
     /// Worker threads [default: all cores]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
@@ -190,6 +202,33 @@ pub struct BenchArgs {
     /// Print one JSON object instead
     #[arg(long)]
     pub json: bool,
+}
+
+impl BenchArgs {
+    /// The settings that `--mode act` plays with.
+    pub fn settings(&self) -> Result<Resolved> {
+        let flags = SettingsArgs { task: self.task.clone(), preset: self.preset.clone(), ..SettingsArgs::default() };
+        flags.resolve()
+    }
+
+    /// Refuses flags that the mode has no use for, and settings that do not exist.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |flag: &str, modes: &str| {
+            Err(Error::new(format!("{flag} goes with {modes}, not with --mode {}", self.mode.name())))
+        };
+        match self.mode {
+            BenchMode::Env if self.config.is_some() => refuse("--config", "a model"),
+            BenchMode::Env if self.preset.is_some() => refuse("--preset", "--mode act"),
+            BenchMode::Act if self.config.is_some() && self.task.is_some() => {
+                Err(Error::new("--config acts on given observations, without a world: take --preset with --task"))
+            }
+            BenchMode::Act if self.config.is_none() => self.settings().map(drop),
+            BenchMode::Env | BenchMode::Act => Ok(()),
+            _ if self.task.is_some() => refuse("--task", "--mode env or --mode act"),
+            _ if self.preset.is_some() => refuse("--preset", "--mode act"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Sizes of model and batch in a bench.
@@ -226,6 +265,10 @@ pub enum BenchMode {
     Imagine,
     /// actor and value: imagination, losses, two backward sweeps, two updates
     ImagineTrain,
+    /// environment steps with the policy in the loop; with --config the policy alone
+    Act,
+    /// environment steps with random actions
+    Env,
 }
 
 impl BenchMode {
@@ -236,7 +279,52 @@ impl BenchMode {
             BenchMode::Observe => "observe",
             BenchMode::Imagine => "imagine",
             BenchMode::ImagineTrain => "imagine_train",
+            BenchMode::Act => "act",
+            BenchMode::Env => "env",
         }
+    }
+}
+
+/// `dreamer-fast profile`.
+#[derive(Debug, Clone, Args)]
+pub struct ProfileArgs {
+    /// Sizes of model and batch as in `bench`, instead of the settings of a run
+    #[arg(long, value_enum, conflicts_with_all = ["task", "preset", "set"])]
+    pub config: Option<BenchConfig>,
+
+    /// Environment whose random play the updates learn from [default: the preset's]
+    #[arg(long, value_name = "ID")]
+    pub task: Option<String>,
+
+    /// Named starting point for all settings [default: pendulum for Pendulum-v1, gridworld otherwise]
+    #[arg(long, value_name = "NAME", value_parser = preset_names())]
+    pub preset: Option<String>,
+
+    /// Change one setting; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// Updates that are recorded
+    #[arg(long, value_name = "N", default_value = "10", value_parser = count)]
+    pub updates: usize,
+
+    /// Worker threads [default: all cores]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub threads: usize,
+
+    /// Write the last update as a Chrome trace, for chrome://tracing or ui.perfetto.dev
+    #[arg(long, value_name = "FILE.json")]
+    pub trace: Option<PathBuf>,
+}
+
+impl ProfileArgs {
+    /// The settings of the run whose updates are profiled; `None` where `--config` names sizes instead.
+    pub fn settings(&self) -> Result<Option<Resolved>> {
+        if self.config.is_some() {
+            return Ok(None);
+        }
+        let (task, preset, set) = (self.task.clone(), self.preset.clone(), self.set.clone());
+        SettingsArgs { task, preset, config: None, set }.resolve().map(Some)
     }
 }
 

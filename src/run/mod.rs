@@ -12,6 +12,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod gradcheck;
 pub mod parity;
+pub mod profile;
 pub mod rooms;
 pub mod train;
 pub mod world;
