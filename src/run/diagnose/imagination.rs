@@ -88,7 +88,7 @@ pub fn first_reward<'a>(
     Ok(None)
 }
 
-/// Imagines from the states of a play, by the same choice of actions, for as many steps as in training.
+/// Imagines from the states of a play, by the policy's own actions, for as many steps as in training.
 pub fn measure(agent: &mut Agent, play: &Play, symbols: Option<&Symbols>) -> Result<Imagination> {
     let (horizon, discount) = (agent.world.config().horizon, agent.world.config().discount);
     let mut measured = Imagination { horizon, ..Imagination::default() };
@@ -108,7 +108,7 @@ pub fn measure(agent: &mut Agent, play: &Play, symbols: Option<&Symbols>) -> Res
     let clock = |h: usize| Clock { seed: NOISE, step: 1 << 61 | h as u64 };
     let mut taken = vec![vec![0.0_f32; n * width]];
     still.step(&mut agent.params, &taken[0], &[], clock(0));
-    still.choose(play.choice, clock(0), &mut taken[0]);
+    still.choose(play.player.choice(), clock(0), &mut taken[0]);
     let (mut success, mut over, mut goal) = (vec![None; n], vec![false; n], vec![false; n]);
     for h in 1..=horizon {
         ahead.step(&mut agent.params, &taken[h - 1], &[], clock(h));
@@ -127,7 +127,7 @@ pub fn measure(agent: &mut Agent, play: &Play, symbols: Option<&Symbols>) -> Res
             }
         }
         let mut actions = vec![0.0; n * width];
-        ahead.choose(play.choice, clock(h), &mut actions);
+        ahead.choose(play.player.choice(), clock(h), &mut actions);
         taken.push(actions);
     }
     let mut envs = agent.world.envs(1)?;

@@ -38,17 +38,16 @@ use super::checkpoint::Loaded;
 use super::eval::restored;
 use crate::base::{Result, files};
 use crate::config::Config;
-use crate::dreamer::policy::Choice;
 use crate::report::stdout::{self, say};
 use batches::Batches;
 use imagination::Imagination;
 use latent::Latent;
 use open_loop::OpenLoop;
-use play::Play;
+use play::{Play, Player};
 use symbols::Symbols;
 use value::Values;
 
-/// All measurements of one way to choose actions.
+/// All measurements of one player's episodes.
 pub struct Measured {
     /// The episodes.
     pub play: Play,
@@ -72,7 +71,7 @@ pub struct Diagnosis {
     pub has_goal: bool,
     /// Number of actions; `None` for continuous ones.
     pub actions: Option<usize>,
-    /// Sampled actions first, then greedy ones.
+    /// The policy's samples first, then its most probable actions, then the expert where there is one.
     pub plays: Vec<Measured>,
     /// Success, return and length of random episodes on the same layouts.
     pub random: Vec<(bool, f64, usize)>,
@@ -95,7 +94,7 @@ pub fn command(args: &DiagnoseArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Measures the agent of a log directory over `episodes` episodes with sampled actions and as many greedy ones, open loop to `horizon`.
+/// Measures the agent of a log directory over `episodes` episodes of each player, open loop to `horizon`.
 pub fn diagnose(
     agent: &mut Agent,
     loaded: &Loaded,
@@ -103,8 +102,12 @@ pub fn diagnose(
     episodes: usize,
     horizon: usize,
 ) -> Result<Diagnosis> {
-    let plays = [Choice::Sample, Choice::Mode].map(|choice| play::play(agent, episodes, choice));
-    let plays = plays.into_iter().collect::<Result<Vec<_>>>()?;
+    let mut plays = Vec::new();
+    for player in [Player::Sampled, Player::Greedy, Player::Expert] {
+        if player.exists(&agent.world)? {
+            plays.push(play::play(agent, episodes, player)?);
+        }
+    }
     let random = play::play_at_random(&agent.world, episodes)?;
     let mut symbols = Symbols::new(&agent.world, &plays)?;
     let mut measured = Vec::new();
@@ -131,7 +134,7 @@ pub fn diagnose(
 pub fn write(diagnosis: &Diagnosis, out: &Path) -> Result<()> {
     files::create_directory(out)?;
     let by_play = |of: &dyn Fn(&Measured) -> Value| -> Value {
-        let entries = diagnosis.plays.iter().map(|m| (m.play.name.to_string(), of(m)));
+        let entries = diagnosis.plays.iter().map(|m| (m.play.player.name().to_string(), of(m)));
         entries.collect::<Map<String, Value>>().into()
     };
     let config = &diagnosis.config;

@@ -37,6 +37,43 @@ impl Place {
     }
 }
 
+/// Who plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Player {
+    /// The policy, by samples.
+    Sampled,
+    /// The policy, by its most probable action.
+    Greedy,
+    /// The breadth-first expert: shortest plans, while the model watches. A policy that fails never shows the model a goal; these episodes do.
+    Expert,
+}
+
+impl Player {
+    /// What tables and files call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Player::Sampled => "sampled",
+            Player::Greedy => "greedy",
+            Player::Expert => "expert",
+        }
+    }
+
+    /// How the policy chooses actions where it is asked: in these episodes, and in imagination from their states.
+    pub fn choice(self) -> Choice {
+        if self == Player::Greedy { Choice::Mode } else { Choice::Sample }
+    }
+
+    /// Whether there is such a player in a world; an expert only where a shortest plan can be promised.
+    pub fn exists(self, world: &World) -> Result<bool> {
+        if self != Player::Expert {
+            return Ok(true);
+        }
+        let mut envs = world.envs(1)?;
+        world.reset(envs.env_mut(0), Some(layout_seed(0)), Split::Test);
+        Ok(envs.env_mut(0).expert().is_some())
+    }
+}
+
 /// Row t of an episode: what was seen after action t, what the model inferred from it, and what its heads say there.
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -82,13 +119,11 @@ pub struct Episode {
     pub total: f64,
 }
 
-/// Episodes of one way to choose actions.
+/// Episodes of one player.
 #[derive(Debug, Clone)]
 pub struct Play {
-    /// `sampled` or `greedy`.
-    pub name: &'static str,
-    /// How actions were chosen.
-    pub choice: Choice,
+    /// Who played.
+    pub player: Player,
     /// The episodes.
     pub episodes: Vec<Episode>,
     /// Whether training never saw any of their layouts.
@@ -145,20 +180,19 @@ pub fn act(world: &World, env: &mut dyn Env, action: &[f32]) -> Outcome {
     outcome
 }
 
-/// Plays `count` episodes by the policy.
-pub fn play(agent: &mut Agent, count: usize, choice: Choice) -> Result<Play> {
+/// Plays `count` episodes.
+pub fn play(agent: &mut Agent, count: usize, player: Player) -> Result<Play> {
     let seats = count.min(SEATS);
     let mut envs = agent.world.envs(seats)?;
     let mut readout = Readout::new(&agent.world.model, &agent.params, seats, Step::Posterior, &agent.pool);
-    let name = if choice == Choice::Sample { "sampled" } else { "greedy" };
-    let mut play = Play { name, choice, episodes: Vec::new(), unseen: true };
+    let mut play = Play { player, episodes: Vec::new(), unseen: true };
     for first in (0..count).step_by(seats) {
         let group = seats.min(count - first);
         for seat in 0..group {
             play.unseen &= agent.world.reset(envs.env_mut(seat), Some(layout_seed(first + seat)), Split::Test);
         }
         let clock = Clock { seed: NOISE, step: (first as u64) << 32 };
-        play.episodes.extend(play_group(agent, &mut envs, &mut readout, group, choice, clock));
+        play.episodes.extend(play_group(agent, &mut envs, &mut readout, group, player, clock));
     }
     Ok(play)
 }
@@ -169,7 +203,7 @@ fn play_group(
     envs: &mut VecEnv,
     readout: &mut Readout<f32>,
     group: usize,
-    choice: Choice,
+    player: Player,
     mut clock: Clock,
 ) -> Vec<Episode> {
     let (size, width, seats) = (agent.world.model.observation.size(), agent.world.model.actions.size(), envs.len());
@@ -186,7 +220,7 @@ fn play_group(
         }
         readout.step(&mut agent.params, &actions, &first, clock);
         let led_here = actions.clone();
-        readout.choose(choice, clock, &mut actions);
+        readout.choose(player.choice(), clock, &mut actions);
         for seat in (0..group).filter(|&seat| live[seat]).collect::<Vec<_>>() {
             let at = seat * width..(seat + 1) * width;
             let row = row(&agent.world, envs.env(seat), readout, seat, &led_here[at.clone()], &outcomes[seat]);
@@ -195,6 +229,10 @@ fn play_group(
             if outcomes[seat].ended() {
                 live[seat] = false;
                 continue;
+            }
+            if let (Player::Expert, Some(best)) = (player, envs.env_mut(seat).expert()) {
+                actions[at.clone()].fill(0.0);
+                actions[at.start + best] = 1.0;
             }
             outcomes[seat] = act(&agent.world, envs.env_mut(seat), &actions[at]);
             episode.total += outcomes[seat].reward;

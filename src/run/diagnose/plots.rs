@@ -49,45 +49,47 @@ type Measure = fn(&Horizon) -> &Ratio;
 
 fn open_loop(d: &Diagnosis, plots: &mut Vec<(String, Plot)>) {
     let steps = "steps predicted without looking";
-    // Curves of both plays; the name of a measure is empty where a figure has only one.
-    let mut shares = |file: &str, title: &str, y: &str, measures: &[(&str, Measure)]| {
-        let mut plot = figure(d, title, steps, y).y_range(0.0, 1.0);
+    // One measure of every play, beside what one would reach without a model.
+    let mut shares = |file: &str, title: &str, of: Measure, without: Option<(&str, Measure)>| {
+        let mut plot = figure(d, title, steps, "share").y_range(0.0, 1.0);
         let mut any = false;
         for m in &d.plays {
-            for (name, of) in measures {
-                let curve = m.open_loop.curve(of);
-                any |= curve.iter().any(|r| r.total() > 0.0);
-                plot = with_curve(plot, format!("{} {name}", m.play.name).trim_end(), &curve);
+            let curve = m.open_loop.curve(of);
+            any |= curve.iter().any(|r| r.total() > 0.0);
+            plot = with_curve(plot, m.play.player.name(), &curve);
+        }
+        for m in d.plays.iter().filter(|_| any) {
+            if let Some((name, of)) = without {
+                plot = plot.line(&format!("{}: {name}", m.play.player.name()), &line(&m.open_loop.curve(of)));
             }
         }
         if any {
-            plots.push((file.into(), plot));
+            plots.push((format!("open_loop_{file}"), plot));
         }
     };
-    let cells: [(&str, Measure); 2] = [("", |h| &h.cells), ("copy", |h| &h.copied)];
-    shares("open_loop_cells", "Cells decoded right, open loop", "accuracy", &cells);
-    let rewards: [(&str, Measure); 2] = [("recall", |h| &h.reward_recall), ("precision", |h| &h.reward_precision)];
-    shares("open_loop_reward", "Rewards above 0, open loop", "share", &rewards);
-    let ends: [(&str, Measure); 2] = [("accuracy", |h| &h.goes_on), ("recall of ends", |h| &h.end_recall)];
-    shares("open_loop_continue", "Continue head, open loop", "share", &ends);
-    let probed: [(&str, Measure); 3] =
-        [("cell", |h| &h.probed_cell), ("direction", |h| &h.probed_direction), ("commonest cell", |h| &h.guessed_cell)];
-    shares("open_loop_probe", "Agent's place by a linear probe, open loop", "accuracy", &probed);
-    let decoded: [(&str, Measure); 2] = [("cell", |h| &h.decoded_cell), ("direction", |h| &h.decoded_direction)];
-    shares("open_loop_place", "Agent's place as decoded, open loop", "accuracy", &decoded);
+    shares("cells", "Cells decoded right, open loop", |h| &h.cells, Some(("copy", |h| &h.copied)));
+    shares("reward_recall", "Recall of rewards above 0, open loop", |h| &h.reward_recall, None);
+    shares("reward_precision", "Precision of rewards above 0, open loop", |h| &h.reward_precision, None);
+    shares("continue", "Accuracy of the continue head, open loop", |h| &h.goes_on, None);
+    shares("ends", "Recall of true ends, open loop", |h| &h.end_recall, None);
+    let commonest: (&str, Measure) = ("commonest", |h| &h.guessed_cell);
+    shares("probed_cell", "Agent's cell by a linear probe, open loop", |h| &h.probed_cell, Some(commonest));
+    shares("probed_direction", "Agent's direction by a linear probe, open loop", |h| &h.probed_direction, None);
+    shares("decoded_cell", "Agent's cell as decoded, open loop", |h| &h.decoded_cell, None);
+    shares("decoded_direction", "Agent's direction as decoded, open loop", |h| &h.decoded_direction, None);
     for m in &d.plays {
         let recalls = m.open_loop.recalls();
         if recalls.is_empty() {
             continue;
         }
-        let title = format!("Recall by type of cell, open loop, {} play", m.play.name);
+        let title = format!("Recall by type of cell, open loop, {} play", m.play.player.name());
         let mut plot = figure(d, &title, steps, "recall").y_range(0.0, 1.0);
         for (kind, curve) in &recalls {
             if curve[0].total() >= LEAST_CELLS {
                 plot = with_curve(plot, KINDS[usize::from(*kind)], curve);
             }
         }
-        plots.push((format!("open_loop_recall_{}", m.play.name), plot));
+        plots.push((format!("open_loop_recall_{}", m.play.player.name()), plot));
     }
     numbers(d, steps, plots);
 }
@@ -101,9 +103,9 @@ fn numbers(d: &Diagnosis, steps: &str, plots: &mut Vec<(String, Plot)>) {
     let y_label = if pixels { "PSNR, dB" } else { "mean squared error" };
     let mut plot = figure(d, "Decoded observations, open loop", steps, y_label);
     for m in &d.plays {
-        let measures: [(&str, Measure); 2] = [("", |h| &h.error), (" copy", |h| &h.copied_error)];
+        let measures: [(&str, Measure); 2] = [("", |h| &h.error), (": copy", |h| &h.copied_error)];
         for (name, of) in measures {
-            let name = format!("{}{name}", m.play.name);
+            let name = format!("{}{name}", m.play.player.name());
             plot = if pixels {
                 let decibels = m.open_loop.decibels(of).into_iter().enumerate();
                 plot.line(&name, &decibels.map(|(x, y)| (x as f64, y.unwrap_or(f64::NAN))).collect::<Vec<_>>())
@@ -119,13 +121,13 @@ fn latent(d: &Diagnosis, plots: &mut Vec<(String, Plot)>) {
     let step = "step of the episode";
     let mut plot = figure(d, "KL(post || prior) by step", step, "nats");
     for m in &d.plays {
-        plot = with_curve(plot, m.play.name, &m.latent.kl_by_step);
+        plot = with_curve(plot, m.play.player.name(), &m.latent.kl_by_step);
     }
     plots.push(("latent_kl".into(), plot.level("free nats", d.config.free_nats)));
     if let Some(actions) = d.actions {
         let mut plot = figure(d, "Entropy of the actor by step", step, "nats").y_range(0.0, (actions as f64).ln());
         for m in &d.plays {
-            plot = with_curve(plot, m.play.name, &m.latent.action_entropy_by_step);
+            plot = with_curve(plot, m.play.player.name(), &m.latent.action_entropy_by_step);
         }
         plots.push(("latent_actor".into(), plot));
     }
@@ -142,7 +144,7 @@ fn value(d: &Diagnosis, plots: &mut Vec<(String, Plot)>) {
         for m in &d.plays {
             let points = points(m);
             let kept = super::stats::spread(points.len(), 1000);
-            plot = plot.points(m.play.name, &kept.into_iter().map(|i| points[i]).collect::<Vec<_>>());
+            plot = plot.points(m.play.player.name(), &kept.into_iter().map(|i| points[i]).collect::<Vec<_>>());
         }
         plots.push((file.into(), plot.line("equal", &[(low, low), (high, high)])));
     };
@@ -170,7 +172,7 @@ fn imagination(d: &Diagnosis, plots: &mut Vec<(String, Plot)>) {
             bars.iter().map(|(name, ratio)| (*name, ratio.value().unwrap_or(f64::NAN))).collect();
         let bounds: Vec<(&str, f64, f64)> =
             bars.iter().filter_map(|(name, ratio)| ratio.interval().map(|(low, high)| (*name, low, high))).collect();
-        plot = plot.bars(m.play.name, &heights).whiskers(m.play.name, &bounds);
+        plot = plot.bars(m.play.player.name(), &heights).whiskers(m.play.player.name(), &bounds);
     }
     plots.push(("imagination".into(), plot));
 }

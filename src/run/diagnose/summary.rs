@@ -106,7 +106,7 @@ pub fn text(d: &Diagnosis) -> String {
         grouped(d.steps)
     );
     let mut header = vec![""];
-    let names: Vec<String> = d.plays.iter().map(|m| format!(">{}", m.play.name)).collect();
+    let names: Vec<String> = d.plays.iter().map(|m| format!(">{}", m.play.player.name())).collect();
     header.extend(names.iter().map(String::as_str));
     header.push(">random");
     let mut table = Table::new(&header);
@@ -120,10 +120,12 @@ pub fn text(d: &Diagnosis) -> String {
         table.row([line.label.clone()].into_iter().chain(cells).chain([other]));
     }
     if let Some(batches) = &d.batches {
-        let share = format!("{:.4}", batches.drawn_reward());
-        table.row(["rows with a reward in batches".to_string(), share, String::new(), String::new()]);
-        let share = format!("{:.4}", batches.stored_reward);
-        table.row(["  in the replay".to_string(), share, String::new(), String::new()]);
+        let shares =
+            [("rows with a reward in batches", batches.drawn_reward()), ("  in the replay", batches.stored_reward)];
+        for (label, share) in shares {
+            let blank = vec![String::new(); d.plays.len()];
+            table.row([label.to_string(), format!("{share:.4}")].into_iter().chain(blank));
+        }
     }
     out += &table.to_string();
     let last = d.plays[0].open_loop.horizons.len() - 1;
@@ -145,7 +147,7 @@ pub fn json(d: &Diagnosis) -> Value {
     for line in lines(d) {
         let plays = d.plays.iter().zip(&line.numbers).map(|(m, numbers)| {
             let value = if let [one] = numbers.as_slice() { json!(one) } else { json!(numbers) };
-            (m.play.name.to_string(), value)
+            (m.play.player.name().to_string(), value)
         });
         measures.insert(line.key.clone(), plays.collect::<Map<String, Value>>().into());
     }
