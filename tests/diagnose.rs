@@ -285,8 +285,8 @@ fn windows_end_with_their_episodes() {
     let measured = open_loop::measure(&mut agent, &played, symbols.as_mut(), 20).unwrap();
     let lengths: Vec<usize> = played.episodes.iter().map(|e| e.rows.len()).collect();
     for (h, horizon) in measured.horizons.iter().enumerate() {
-        // Windows begin at rows CONTEXT - 1 .. rows - 2.
-        let windows = |rows: usize| (open_loop::CONTEXT - 1..rows.max(1) - 1).filter(|t| t + h < rows).count();
+        // Windows begin at every row from CONTEXT - 1 on.
+        let windows = |rows: usize| (open_loop::CONTEXT - 1..rows).filter(|t| t + h < rows).count();
         let expected: usize = lengths.iter().map(|&rows| windows(rows)).sum();
         assert_eq!(horizon.cells.total(), 49.0 * expected as f64, "horizon {h}, rows {lengths:?}");
     }

@@ -1,6 +1,6 @@
 //! How well the model foresees without looking: at every horizon what it decodes and predicts against the true simulator.
 //!
-//! A window begins after at least [`CONTEXT`] observations of an episode. Its horizon 0 is the posterior state itself, the reconstruction; from there
+//! A window begins after at least [`CONTEXT`] observations of an episode, at its last row at the latest. Its horizon 0 is the posterior state itself, the reconstruction; from there
 //! the prior runs under the actions that were really taken, and horizon h is compared with what the simulator showed h steps later.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use crate::run::agent::Agent;
 pub const CONTEXT: usize = 3;
 
 /// Windows of one play, spread evenly over its rows.
-const WINDOWS: usize = 256;
+const WINDOWS: usize = 512;
 
 /// What the heads predict at one row, and what was true there.
 #[derive(Debug, Clone, Copy)]
@@ -136,11 +136,7 @@ pub fn reward_threshold(agent: &Agent, play: &Play) -> f64 {
 
 /// Runs the windows of a play to `horizon`.
 pub fn measure(agent: &mut Agent, play: &Play, mut symbols: Option<&mut Symbols>, horizon: usize) -> Result<OpenLoop> {
-    let starts: Vec<(usize, usize)> = play
-        .rows()
-        .filter(|&(e, t, _)| t + 1 >= CONTEXT && t + 1 < play.episodes[e].rows.len())
-        .map(|(e, t, _)| (e, t))
-        .collect();
+    let starts: Vec<(usize, usize)> = play.rows().map(|(e, t, _)| (e, t)).filter(|&(_, t)| t + 1 >= CONTEXT).collect();
     let starts: Vec<(usize, usize)> = spread(starts.len(), WINDOWS).into_iter().map(|i| starts[i]).collect();
     let threshold = reward_threshold(agent, play);
     let pixels = matches!(agent.world.model.observation, Observation::Image { .. });
