@@ -37,7 +37,7 @@ struct Inference {
     kl: Var,
 }
 
-/// The compiled step. Between two steps it remembers the states and the actions that its actor chose.
+/// The compiled step. Between two steps it remembers the states.
 pub struct Readout<R: Real> {
     model: Model,
     plan: Plan<R>,

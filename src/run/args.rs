@@ -146,7 +146,7 @@ pub struct DiagnoseArgs {
     #[arg(long, value_name = "DIR")]
     pub logdir: PathBuf,
 
-    /// Episodes to play with sampled actions, and as many greedily, on layouts that training never sees
+    /// Episodes of each player: the policy's samples, its most probable actions, shortest plans, random actions
     #[arg(long, value_name = "N", default_value = "64", value_parser = count)]
     pub episodes: usize,
 
