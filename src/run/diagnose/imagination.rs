@@ -67,7 +67,7 @@ impl Imagination {
     }
 }
 
-/// The step, from 1 on, at which these actions, each [A], earn the first reward above 0 from a saved state; `None` if the episode ends before, or none
+/// The step, from 1 on, at which these actions, each `[A]`, earn the first reward above 0 from a saved state; `None` if the episode ends before, or none
 /// comes.
 pub fn first_reward<'a>(
     world: &World,

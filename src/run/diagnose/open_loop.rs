@@ -333,14 +333,14 @@ mod tests {
     #[test]
     fn recall_and_precision_count_what_they_say() {
         let truth = [GOAL, EMPTY, EMPTY, OPEN];
-        let decoded = [EMPTY, GOAL, EMPTY, CLOSED];
+        let decoded = [EMPTY, GOAL, GOAL, CLOSED];
         let mut horizon = Horizon::default();
         horizon.add_cells(0, &decoded, &truth, &truth);
         horizon.add_cells(1, &truth, &truth, &truth);
         let (recall, precision) = (&horizon.recall, &horizon.precision);
-        assert_eq!(horizon.cells.value(), Some(5.0 / 8.0));
-        assert_eq!((recall[&8].value(), precision[&8].value()), (Some(0.5), Some(0.5)));
-        assert_eq!((recall[&1].value(), precision[&1].value()), (Some(0.75), Some(0.75)));
+        assert_eq!(horizon.cells.value(), Some(0.5));
+        assert_eq!((recall[&8].value(), precision[&8].value()), (Some(0.5), Some(1.0 / 3.0)));
+        assert_eq!((recall[&1].value(), precision[&1].value()), (Some(0.5), Some(2.0 / 3.0)));
         // A door in the wrong state is a door, though not the right cell.
         assert_eq!(recall[&4].value(), Some(1.0));
     }

@@ -81,15 +81,15 @@ pub struct Row {
     pub snapshot: Vec<u8>,
     /// Where the agent is.
     pub place: Option<Place>,
-    /// The action [A] that led here; zeros at the reset.
+    /// The action `[A]` that led here; zeros at the reset.
     pub action: Vec<f32>,
     /// The reward that came with it, as it is learned (scaled and clipped).
     pub reward: f64,
     /// Whether the world truly ended here.
     pub terminated: bool,
-    /// A sample of the posterior: stochastic part [S].
+    /// A sample of the posterior: stochastic part `[S]`.
     pub stoch: Vec<f32>,
-    /// Deterministic part [D].
+    /// Deterministic part `[D]`.
     pub deter: Vec<f32>,
     /// What the value head says.
     pub value: f64,
@@ -102,7 +102,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// The features [F] of the state.
+    /// The features `[F]` of the state.
     pub fn feat(&self) -> Vec<f64> {
         self.stoch.iter().chain(&self.deter).map(|&x| f64::from(x)).collect()
     }
@@ -153,7 +153,7 @@ fn layout_seed(episode: usize) -> u64 {
     u64::from(words[0]) | u64::from(words[1]) << 32
 }
 
-/// Writes the present observation of an environment as the network sees it [size].
+/// Writes the present observation of an environment as the network sees it `[size]`.
 pub fn see(world: &World, env: &dyn Env, out: &mut [f32]) {
     let stored = world.layout.observation_size();
     if matches!(world.model.observation, Observation::Vector { .. }) {
@@ -167,7 +167,7 @@ pub fn see(world: &World, env: &dyn Env, out: &mut [f32]) {
     }
 }
 
-/// One action of a network [A], repeated as the settings say.
+/// One action of a network `[A]`, repeated as the settings say.
 pub fn act(world: &World, env: &mut dyn Env, action: &[f32]) -> Outcome {
     let chosen = as_action(&world.model.actions, action);
     let mut outcome = env.step(chosen);

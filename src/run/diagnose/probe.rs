@@ -39,7 +39,7 @@ impl Probe {
         episode % 2 == 1
     }
 
-    /// The place that a state with these features [F] tells of.
+    /// The place that a state with these features `[F]` tells of.
     pub fn read(&self, feat: &[f64]) -> Place {
         let (x, y) = self.cells.read(feat);
         Place { x, y, direction: self.directions.read(feat) }

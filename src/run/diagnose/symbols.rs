@@ -94,7 +94,7 @@ impl Symbols {
         Ok(cells)
     }
 
-    /// The symbols that the model decodes [size].
+    /// The symbols that the model decodes `[size]`.
     pub fn read(&self, world: &World, decoded: &[f32]) -> Vec<Symbol> {
         let bytes = world.decode(decoded);
         let Some((side, known)) = &self.tiles else { return bytes.as_chunks::<3>().0.to_vec() };
