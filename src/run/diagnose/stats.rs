@@ -71,7 +71,7 @@ pub fn line(ratios: &[Ratio]) -> Vec<(f64, f64)> {
     ratios.iter().enumerate().map(|(x, r)| (x as f64, r.value().unwrap_or(f64::NAN))).collect()
 }
 
-/// The intervals around [`line`].
+/// The intervals around [`line()`].
 pub fn band(ratios: &[Ratio]) -> Vec<(f64, f64, f64)> {
     let bounds = |r: &Ratio| r.interval().unwrap_or((f64::NAN, f64::NAN));
     ratios.iter().enumerate().map(|(x, r)| (x as f64, bounds(r).0, bounds(r).1)).collect()
