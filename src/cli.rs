@@ -8,9 +8,10 @@ use clap::{Parser, Subcommand};
 use crate::base::Error;
 use crate::report::stdout;
 use crate::run::args::{
-    BenchArgs, DreamArgs, EnvsArgs, EvalArgs, ExplainArgs, GradcheckArgs, ParityArgs, ProfileArgs, TrainArgs,
+    BenchArgs, DiagnoseArgs, DreamArgs, EnvsArgs, EvalArgs, ExplainArgs, GradcheckArgs, ParityArgs, ProfileArgs,
+    TrainArgs,
 };
-use crate::run::{bench, dream, envs, eval, explain, gradcheck, parity, profile, train};
+use crate::run::{bench, diagnose, dream, envs, eval, explain, gradcheck, parity, profile, train};
 
 /// The command line of `dreamer-fast`.
 #[derive(Debug, Parser)]
@@ -43,6 +44,9 @@ pub enum Command {
     /// Make a video of what a trained agent imagines, beside what really happened
     #[command(after_help = DREAM)]
     Dream(DreamArgs),
+    /// Measure what a trained agent's model knows, against the true simulator, and say what is wrong
+    #[command(after_help = DIAGNOSE)]
+    Diagnose(DiagnoseArgs),
     /// Compare one whole training step with golden files of independent implementations
     #[command(after_help = PARITY)]
     Parity(ParityArgs),
@@ -106,6 +110,13 @@ are blue it sees the truth and reconstructs it, for five steps; once they are or
 Example:
   dreamer-fast dream --logdir runs/MiniGrid-DoorKey-6x6-v0-gridworld-seed0 --out dream.gif";
 
+const DIAGNOSE: &str = "\
+Writes a JSON file and plots for each instrument: open-loop error by horizon, divergence and entropies, values against returns and the optimum, \
+imagined success against real success, and rewards in batches. docs/diagnose.md explains every number.
+
+Example:
+  dreamer-fast diagnose --logdir runs/MiniGrid-DoorKey-6x6-v0-gridworld-seed0";
+
 const PARITY: &str = "\
 Prints the worst error of every loss, gradient and updated parameter, relative to the largest entry of its tensor. \
 Exits with 1 when one is above the bound of the precision.
@@ -164,6 +175,7 @@ pub fn run(cli: Cli) -> std::result::Result<ExitCode, Failure> {
         }
         Command::Eval(args) => eval::command(args),
         Command::Dream(args) => dream::command(args),
+        Command::Diagnose(args) => diagnose::command(args),
         Command::Parity(args) => parity::command(args),
         Command::Gradcheck(args) => gradcheck::command(args),
         Command::Bench(args) => {

@@ -10,6 +10,7 @@ const COMMANDS: &[&[&str]] = &[
     &["train"],
     &["eval"],
     &["dream"],
+    &["diagnose"],
     &["parity"],
     &["gradcheck"],
     &["envs"],

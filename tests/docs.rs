@@ -9,7 +9,14 @@ use clap::Parser;
 use dreamer_fast::cli::{Cli, Command};
 
 /// The pages that a reader is sent to.
-const PAGES: &[&str] = &["README.md", "CONTRIBUTING.md", "docs/math.md", "docs/architecture.md", "docs/performance.md"];
+const PAGES: &[&str] = &[
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/math.md",
+    "docs/architecture.md",
+    "docs/performance.md",
+    "docs/diagnose.md",
+];
 
 /// Folders whose files the pages name by path.
 const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "scripts/", "benches/", ".ci/"];

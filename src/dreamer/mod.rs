@@ -8,6 +8,7 @@
 //! | [`behavior`] | learning actor and value in imagination: eqs. (4) to (8) |
 //! | [`step`] | one training step: three losses, three sweeps, three updates |
 //! | [`policy`] | acting |
+//! | [`readout`] | one step with every head's answer, for instruments |
 //! | [`checks`] | whether the gradients of whole losses are their slopes |
 
 pub mod actor;
@@ -19,6 +20,7 @@ pub mod heads;
 pub mod init;
 pub mod model;
 pub mod policy;
+pub mod readout;
 pub mod rssm;
 pub mod step;
 pub mod world_loss;

@@ -134,6 +134,12 @@ fn dist<R: Real>(g: &mut Graph<R>, model: &Model, layer: Var) -> Dist {
     }
 }
 
+/// (S3): the prior given the deterministic state [.., D].
+pub fn prior<R: Real>(g: &mut Graph<R>, model: &Model, deter: Var) -> Dist {
+    let layer = prior_layer(g, model, deter);
+    dist(g, model, layer)
+}
+
 /// The distribution that a layer describes, and a sample of it moved by noise (normal or Gumbel, as wide as the sample).
 fn sample<R: Real>(g: &mut Graph<R>, model: &Model, layer: Var, noise: Var) -> (Dist, Var) {
     match model.config.latent {
@@ -221,8 +227,7 @@ pub fn observe<R: Real>(g: &mut Graph<R>, model: &Model, embed: Var, action: Var
     let post = stack(g, &posts);
     g.scope("prior");
     let flat = state.flat(g);
-    let layer = prior_layer(g, model, flat.deter);
-    let prior = dist(g, model, layer);
+    let prior = prior(g, model, flat.deter);
     Observed { state, post, prior }
 }
 

@@ -106,8 +106,25 @@ impl Replay {
         manifest: &Manifest,
         open_rows: &[u8],
     ) -> Result<(Self, usize)> {
-        let mut replay = Replay::in_memory(layout, envs, capacity_bytes, seed);
+        let mut replay = Replay::read(layout, envs, capacity_bytes, seed, directory, manifest, open_rows)?;
         let mut store = Store::open(directory, seed)?;
+        let moved = store.set_aside(&manifest.episodes, manifest.next_number - manifest.episodes.len() as u64)?;
+        replay.store = Some(store);
+        Ok((replay, moved))
+    }
+
+    /// The same contents without the right to write: nothing moves, and episodes added later are kept in memory only.
+    pub fn read(
+        layout: Layout,
+        envs: usize,
+        capacity_bytes: usize,
+        seed: u64,
+        directory: &Path,
+        manifest: &Manifest,
+        open_rows: &[u8],
+    ) -> Result<Self> {
+        let mut replay = Replay::in_memory(layout, envs, capacity_bytes, seed);
+        let store = Store::open(directory, seed)?;
         let wrong = |what: String| Error::new(format!("the checkpoint's list of episodes is wrong: {what}"));
         let first = manifest.next_number.checked_sub(manifest.episodes.len() as u64);
         let first = first.ok_or_else(|| wrong("it names more episodes than were collected".into()))?;
@@ -123,10 +140,8 @@ impl Replay {
             replay.keep(entry.env, episode, Some(entry.clone()));
         }
         replay.restore_open(open_rows)?;
-        let moved = store.set_aside(&manifest.episodes, first)?;
-        replay.store = Some(store);
         replay.evict();
-        Ok((replay, moved))
+        Ok(replay)
     }
 
     /// Adds a row to the stream of environment `env`. The row that is last finishes the episode: it is written to disk, and the

@@ -142,7 +142,8 @@ impl Replay {
         BatchStats { positive_reward, terminal, first }
     }
 
-    fn episode(&self, source: Source) -> &Episode {
+    /// The episode that a row of a draw comes from.
+    pub fn episode(&self, source: Source) -> &Episode {
         match source {
             Source::Finished(number) => &self.record(number).episode,
             Source::Open(env) => &self.streams[env].open,

@@ -13,6 +13,7 @@
 //! | [`interval`] | means, medians and interquartile means, with bootstrap intervals |
 //! | [`progress`] | the progress line of `train` |
 //! | [`stdout`] | standard output, whose reader may leave |
+//! | [`svg`] | plots as SVG text: lines with intervals, points, bars |
 //! | [`table`] | aligned plain-text tables |
 
 pub mod canvas;
@@ -25,6 +26,7 @@ pub mod palette;
 pub mod picture;
 pub mod progress;
 pub mod stdout;
+pub mod svg;
 pub mod table;
 pub mod tensorboard;
 

@@ -8,7 +8,7 @@ use super::checkpoint::Loaded;
 use super::world::World;
 use crate::autodiff::Params;
 use crate::base::{Error, Result};
-use crate::config::Chunks;
+use crate::config::{Chunks, Config};
 use crate::device::Pool;
 use crate::dreamer::init::init;
 use crate::dreamer::step::{NoiseSource, TrainStep};
@@ -84,6 +84,19 @@ pub struct Learner {
 /// What one update says of itself: metrics by danijar's names.
 pub type Metrics = Vec<(&'static str, f64)>;
 
+/// How batches are drawn by these settings.
+pub fn sampling(c: &Config) -> Sampling {
+    Sampling {
+        windows: match c.chunks {
+            Chunks::Within => Windows::Within,
+            Chunks::Across => Windows::Across,
+        },
+        weighting: Weighting::Episodes,
+        unfinished: false,
+        reward_fraction: c.reward_fraction,
+    }
+}
+
 impl Learner {
     /// A learner for this agent.
     pub fn new(agent: &Agent) -> Self {
@@ -92,18 +105,9 @@ impl Learner {
         let rows = c.batch_size * c.batch_length;
         let size = agent.world.layout.observation_size();
         let stored = agent.world.layout.observation;
-        let sampling = Sampling {
-            windows: match c.chunks {
-                Chunks::Within => Windows::Within,
-                Chunks::Across => Windows::Across,
-            },
-            weighting: Weighting::Episodes,
-            unfinished: false,
-            reward_fraction: c.reward_fraction,
-        };
         Learner {
             step,
-            sampling,
+            sampling: sampling(c),
             bytes: vec![0; if stored == ObsKind::Bytes { rows * size } else { 0 }],
             floats: vec![0.0; if stored == ObsKind::Floats { rows * size } else { 0 }],
             is_first: vec![0.0; rows],

@@ -139,6 +139,30 @@ pub struct DreamArgs {
     pub out: PathBuf,
 }
 
+/// `dreamer-fast diagnose`.
+#[derive(Debug, Clone, Args)]
+pub struct DiagnoseArgs {
+    /// Folder that `dreamer-fast train` wrote to; its newest checkpoint is measured
+    #[arg(long, value_name = "DIR")]
+    pub logdir: PathBuf,
+
+    /// Episodes of each player: the policy's samples, its most probable actions, shortest plans, random actions
+    #[arg(long, value_name = "N", default_value = "64", value_parser = count)]
+    pub episodes: usize,
+
+    /// Longest open-loop prediction, in steps
+    #[arg(long, value_name = "N", default_value = "50", value_parser = count)]
+    pub horizon: usize,
+
+    /// Where to write the JSON files and plots [default: LOGDIR/diagnose]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Print the summary as one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `dreamer-fast parity`.
 #[derive(Debug, Clone, Args)]
 pub struct ParityArgs {

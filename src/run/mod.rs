@@ -1,10 +1,11 @@
-//! The things a command does, one file each.
+//! The things a command does, one file or folder each.
 
 pub mod agent;
 pub mod args;
 pub mod bench;
 pub mod checkpoint;
 pub mod collect;
+pub mod diagnose;
 pub mod dream;
 pub mod envs;
 pub mod eval;
