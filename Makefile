@@ -9,16 +9,22 @@ MODES ?= train_step imagine_train imagine observe
 THREADS ?= 2
 ROUNDS ?= 3
 
-.PHONY: help test lint lines bench-peers
+.PHONY: help test nvrtc emulator lint lines bench-peers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
-test: ## all tests; lists what was skipped, and why
+test: nvrtc emulator ## all tests; lists what was skipped, and why
 	@mkdir -p target
 	@bash -c 'set -o pipefail; $(CARGO) test --locked -- --show-output 2>&1 | tee target/test.log'
 	@echo
 	@grep -h '^skipped' target/test.log | sort -u || echo 'no test was skipped'
+
+nvrtc: ## fetches NVRTC, which compiles the CUDA kernels, into target/nvrtc
+	@scripts/fetch_nvrtc.sh
+
+emulator: ## builds the CUDA driver for machines without a GPU
+	$(CARGO) build --locked -p dreamer-fast-emulator
 
 lint: ## format, clippy and rustdoc; warnings are errors
 	$(CARGO) fmt --check

@@ -11,9 +11,11 @@
 //! - [`memory`] is the device's memory and knows which bytes were written;
 //! - [`machine`] runs a kernel;
 //! - [`fault`] is what a check reports, with kernel, block, warp, lane and source line;
-//! - [`counters`] is what a launch cost.
+//! - [`counters`] is what a launch cost;
+//! - `driver` exports the functions of `libcuda` that a CUDA program calls.
 
 pub mod counters;
+mod driver;
 pub mod fault;
 pub mod machine;
 pub mod memory;

@@ -1,6 +1,6 @@
 //! What the emulated driver knows beyond a real one: faults in words, counters per kernel, the order of warps and blocks.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_int};
 
 use cudarc::driver::sys;
 
@@ -11,8 +11,8 @@ use crate::base::{Error, Result};
 pub struct Emulator {
     fault: Text,
     counters: Text,
-    reset: unsafe extern "C" fn(),
-    order: unsafe extern "C" fn(u64),
+    reset: unsafe extern "C" fn() -> c_int,
+    order: unsafe extern "C" fn(u64) -> c_int,
 }
 
 /// Writes a text and a final zero into a buffer of a given length, cut if need be; returns the text's whole length without the zero.
@@ -21,7 +21,7 @@ type Text = unsafe extern "C" fn(*mut c_char, usize) -> usize;
 impl Emulator {
     /// Looks the functions up in the driver that [`find::driver`](super::find::driver) opened.
     pub(super) fn open() -> Result<Self> {
-        // SAFETY: the driver is open, and the types are those of `emulator/src/driver/own.rs`.
+        // SAFETY: the driver is open, and the types are those of `emulator/src/driver/own_calls.rs`.
         unsafe {
             Ok(Emulator {
                 fault: symbol("dreamer_emulator_fault")?,
@@ -44,15 +44,15 @@ impl Emulator {
 
     /// Sets all counters to zero.
     pub fn reset(&self) {
-        // SAFETY: takes nothing.
-        unsafe { (self.reset)() }
+        // SAFETY: takes nothing, and cannot fail while the driver is open.
+        unsafe { (self.reset)() };
     }
 
     /// Seeds the order in which warps, blocks, streams and independent nodes of a graph run. Correct kernels give the same bits for
     /// every seed.
     pub fn order(&self, seed: u64) {
-        // SAFETY: takes a number.
-        unsafe { (self.order)(seed) }
+        // SAFETY: takes a number, and cannot fail while the driver is open.
+        unsafe { (self.order)(seed) };
     }
 }
 
