@@ -1,9 +1,32 @@
 //! Runs a kernel: warps of 32 lanes, in an order that a seed decides.
+//!
+//! [`schedule`] picks warps, [`execute`] executes one instruction of a warp; [`integer`], [`float`], [`convert`] and [`matrix`]
+//! compute, [`access`], [`atomics`], [`shared`] and [`async_copy`] touch memory, [`warp_wide`] and [`barrier`] synchronise.
 
-use crate::counters::Counters;
-use crate::fault::{Fault, Kind};
-use crate::memory::Memory;
-use crate::ptx::Module;
+mod access;
+mod async_copy;
+mod atomics;
+mod barrier;
+mod block;
+mod convert;
+mod execute;
+mod float;
+mod integer;
+mod matrix;
+mod schedule;
+mod shared;
+mod simd;
+mod warp;
+mod warp_wide;
+
+pub use schedule::launch;
+
+/// Where shared memory lies in generic addresses.
+pub(crate) const SHARED_WINDOW: u64 = 0x1000_0000_0000;
+/// Where local memory lies in generic addresses.
+pub(crate) const LOCAL_WINDOW: u64 = 0x2000_0000_0000;
+/// Bytes of each of these windows.
+pub(crate) const WINDOW: u64 = 1 << 32;
 
 /// Multiprocessors of the emulated device. Together with the limits below it decides how many blocks are resident at once; a
 /// kernel whose blocks wait for each other must not launch more.
@@ -18,6 +41,8 @@ pub const MAX_BLOCKS_PER_MULTIPROCESSOR: u32 = 32;
 pub const SHARED_PER_MULTIPROCESSOR: u32 = 233_472;
 /// Most shared memory of one block (static and dynamic together), in bytes.
 pub const MAX_SHARED_PER_BLOCK: u32 = 232_448;
+/// Warp instructions after which a launch counts as a runaway, unless [`Launch::budget`] says otherwise.
+pub const BUDGET: u64 = 20_000_000_000;
 
 /// One launch of a kernel. Construct it with `..Default::default()`.
 #[derive(Clone, Debug, Default)]
@@ -30,14 +55,11 @@ pub struct Launch {
     pub shared_bytes: u32,
     /// The parameters' bytes, laid out as [`crate::ptx::Kernel::params`] says.
     pub params: Vec<u8>,
-    /// Seed of the order in which blocks and warps run. A correct kernel gives the same result for every seed.
+    /// Seed of the order in which blocks and warps run; 0 is ascending. A correct kernel gives the same result for every seed.
     pub order: u64,
     /// Most warp instructions of the launch; 0 stands for [`BUDGET`].
     pub budget: u64,
 }
-
-/// Warp instructions after which a launch counts as a runaway, unless [`Launch::budget`] says otherwise.
-pub const BUDGET: u64 = 20_000_000_000;
 
 /// How many blocks of this many threads and bytes of shared memory (static and dynamic) one multiprocessor holds.
 pub fn blocks_per_multiprocessor(threads: u32, shared_bytes: u32) -> u32 {
@@ -45,19 +67,4 @@ pub fn blocks_per_multiprocessor(threads: u32, shared_bytes: u32) -> u32 {
     let by_shared = SHARED_PER_MULTIPROCESSOR / (shared_bytes + 1024);
     let by_threads = MAX_THREADS_PER_MULTIPROCESSOR / threads.next_multiple_of(32).max(32);
     by_shared.min(by_threads).min(MAX_BLOCKS_PER_MULTIPROCESSOR)
-}
-
-/// Runs `kernel` of `module` to its end and adds what it cost to `counters`.
-///
-/// # Errors
-/// The first fault that a check finds.
-pub fn launch(
-    module: &Module,
-    kernel: &str,
-    launch: &Launch,
-    memory: &mut Memory,
-    counters: &mut Counters,
-) -> Result<(), Fault> {
-    let _ = (module, launch, memory, counters);
-    Err(Fault::new(Kind::Launch, format!("there is no kernel {kernel}")))
 }

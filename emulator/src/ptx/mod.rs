@@ -1,7 +1,20 @@
 //! Reads the text of a PTX module.
+//!
+//! The text is cut into tokens ([`lexer`]), read into statements ([`parser`], [`syntax`]) and decoded into the machine's
+//! instructions ([`inst`]); [`cfg`] finds where divergent lanes meet.
 
-use crate::fault::Fault;
+mod cfg;
+mod decode;
+pub mod inst;
+mod lexer;
+mod parser;
+mod syntax;
+
+use crate::fault::{Fault, Kind};
 use crate::memory::Memory;
+use inst::{At, Program, R};
+use std::collections::HashMap;
+use syntax::Variable;
 
 /// A parameter of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +44,29 @@ pub struct Kernel {
     pub local_bytes: u32,
     /// `.maxntid`: the most threads of a block, if the kernel declares it (`__launch_bounds__`).
     pub max_threads: Option<u32>,
+    /// Its code.
+    pub(crate) program: Program,
+    /// Literals that hold addresses of the module's arrays: register, index of the array, offset.
+    pub(crate) relocations: Vec<(R, usize, i64)>,
+}
+
+impl Kernel {
+    /// 32-bit registers of a thread: predicates count as none, 64-bit registers as two. The PTX is not register-allocated,
+    /// so that this says how many names there are, not what a GPU would use.
+    pub fn registers(&self) -> u32 {
+        let [_, words, wide] = self.program.registers;
+        words + 2 * wide
+    }
 }
 
 /// A module: kernels and the arrays that they name.
 #[derive(Debug)]
 pub struct Module {
     kernels: Vec<Kernel>,
+    files: HashMap<u32, String>,
+    variables: Vec<Variable>,
+    /// Addresses of the `.global` and `.const` arrays, once they are placed.
+    placed: Vec<Option<u64>>,
 }
 
 impl Module {
@@ -46,8 +76,30 @@ impl Module {
     /// A sentence that names the line and the instruction. An instruction or a modifier that the machine does not know is
     /// an error here, never a guess later.
     pub fn parse(text: &str) -> Result<Module, String> {
-        let _ = text;
-        Ok(Module { kernels: Vec::new() })
+        let syntax = parser::parse(&lexer::tokens(text)?)?;
+        let mut kernels = Vec::new();
+        for f in syntax.functions.iter().filter(|f| f.entry) {
+            let (mut params, mut end) = (Vec::new(), 0u32);
+            for p in &f.params {
+                let offset = end.next_multiple_of(p.align.max(1));
+                end = offset + p.bytes;
+                params.push(Param { name: p.name.clone(), offset, size: p.bytes, align: p.align });
+            }
+            let offsets: Vec<_> = params.iter().map(|p| (p.name.clone(), p.offset)).collect();
+            let d = decode::decode(&syntax, f, &offsets)?;
+            kernels.push(Kernel {
+                name: f.name.clone(),
+                params,
+                param_bytes: end,
+                shared_bytes: d.shared_bytes,
+                local_bytes: d.local_bytes,
+                max_threads: f.max_threads,
+                program: d.program,
+                relocations: d.relocations,
+            });
+        }
+        let placed = vec![None; syntax.variables.len()];
+        Ok(Module { kernels, files: syntax.files, variables: syntax.variables, placed })
     }
 
     /// The kernel of this name.
@@ -66,18 +118,42 @@ impl Module {
     /// # Errors
     /// `memory` is full.
     pub fn place(&mut self, memory: &mut Memory) -> Result<(), Fault> {
-        let _ = memory;
+        for (v, placed) in self.variables.iter().zip(&mut self.placed) {
+            if matches!(v.space, syntax::Space::Global | syntax::Space::Const) && v.bytes > 0 {
+                let full = || Fault::new(Kind::Launch, format!("no memory is left for {} ({} bytes)", v.name, v.bytes));
+                let at = memory.alloc(u64::from(v.bytes)).ok_or_else(full)?;
+                // CUDA zeroes what has no initial value.
+                memory.fill(at, 0, u64::from(v.bytes))?;
+                memory.write(at, &v.init)?;
+                *placed = Some(at);
+            }
+        }
         Ok(())
     }
 
     /// Frees the arrays that [`Module::place`] allocated.
     pub fn unplace(&mut self, memory: &mut Memory) {
-        let _ = memory;
+        for at in self.placed.iter_mut().filter_map(Option::take) {
+            memory.free(at);
+        }
     }
 
     /// Address and bytes of the `.global` or `.const` array of this name, once it is placed.
     pub fn global(&self, name: &str) -> Option<(u64, u64)> {
-        let _ = name;
-        None
+        let i = self.variables.iter().position(|v| v.name == name)?;
+        Some((self.placed[i]?, u64::from(self.variables[i].bytes)))
+    }
+
+    /// The address of the array of this index, or the name of the array that is not placed.
+    pub(crate) fn address(&self, index: usize) -> Result<u64, &str> {
+        self.placed[index].ok_or(&self.variables[index].name)
+    }
+
+    /// `file:line` of an instruction, or its PTX line.
+    pub(crate) fn source(&self, at: At) -> String {
+        match at.source.and_then(|(file, line)| Some((self.files.get(&file)?, line))) {
+            Some((file, line)) => format!("{file}:{line}"),
+            None => format!("PTX line {}", at.line),
+        }
     }
 }

@@ -1,0 +1,377 @@
+//! Loads and stores of a warp.
+
+use super::execute::{Core, Stopped, at_lane};
+use super::shared::{Access, Shared, extra_passes};
+use super::simd::{Wide, lanes, put};
+use super::warp::Warp;
+use super::{LOCAL_WINDOW, SHARED_WINDOW, WINDOW};
+use crate::fault::{Fault, Kind};
+use crate::memory::unwritten;
+use crate::ptx::inst::{Addr, Order, Space, Values};
+
+/// What a lane moves: up to 16 bytes.
+pub type Raw = [[u8; 16]; 32];
+
+/// The address of the first lane, if the lanes of `mask` access one address.
+#[inline(always)]
+fn uniform(at: &Wide, mask: u32) -> Option<u64> {
+    let first = at[mask.trailing_zeros() as usize];
+    lanes(mask).all(|i| at[i] == first).then_some(first)
+}
+
+/// The address of the first lane of `mask`, if its lanes follow each other and so do their addresses.
+#[inline(always)]
+fn contiguous(at: &Wide, mask: u32, len: u64) -> Option<u64> {
+    let first = mask.trailing_zeros();
+    let run = u64::from(mask >> first);
+    if run & (run + 1) != 0 {
+        return None;
+    }
+    let start = at[first as usize];
+    let mut same = true;
+    for i in 0..32u32 {
+        let here = mask >> i & 1 == 0
+            || at[i as usize] == start.wrapping_add(u64::from(i.wrapping_sub(first)).wrapping_mul(len));
+        same &= here;
+    }
+    same.then_some(start)
+}
+
+impl Core<'_> {
+    /// `ld`.
+    pub fn load(
+        &mut self,
+        warp: &mut Warp,
+        shared: &mut Shared,
+        mask: u32,
+        addr: &Addr,
+        order: Order,
+        v: &Values,
+    ) -> Result<(), Stopped> {
+        let at = warp.g.addresses(addr);
+        let len = v.regs.len() * v.bytes as usize;
+        let mut raw: Raw = [[0; 16]; 32];
+        match addr.space {
+            Some(Space::Global | Space::Const) => self.read_global(&at, mask, len, order, &mut raw)?,
+            Some(Space::Shared) => self.read_shared(warp.index, shared, &at, mask, len, order, &mut raw)?,
+            Some(Space::Local) => self.local(&mut warp.local, &at, mask, len, false, &mut raw)?,
+            Some(Space::Param) => {
+                for lane in lanes(mask) {
+                    let bytes = usize::try_from(at[lane]).ok().and_then(|a| self.params.get(a..a.checked_add(len)?));
+                    let bytes = bytes.ok_or_else(|| {
+                        at_lane(lane, Fault::new(Kind::OutOfBounds, "reads past the kernel's parameters"))
+                    })?;
+                    raw[lane][..len].copy_from_slice(bytes);
+                }
+            }
+            None => {
+                let (in_shared, in_local, at) = windows(&at, mask);
+                if in_shared != 0 {
+                    self.read_shared(warp.index, shared, &at, in_shared, len, order, &mut raw)?;
+                }
+                if in_local != 0 {
+                    self.local(&mut warp.local, &at, in_local, len, false, &mut raw)?;
+                }
+                let rest = mask & !in_shared & !in_local;
+                if rest != 0 {
+                    self.read_global(&at, rest, len, order, &mut raw)?;
+                }
+            }
+        }
+        deposit(warp, mask, v, &raw);
+        Ok(())
+    }
+
+    /// `st`.
+    pub fn store(
+        &mut self,
+        warp: &mut Warp,
+        shared: &mut Shared,
+        mask: u32,
+        addr: &Addr,
+        order: Order,
+        v: &Values,
+    ) -> Result<(), Stopped> {
+        self.progress = self.counters.warp_instructions;
+        let at = warp.g.addresses(addr);
+        let len = v.regs.len() * v.bytes as usize;
+        let mut raw: Raw = [[0; 16]; 32];
+        withdraw(warp, v, &mut raw);
+        match addr.space {
+            Some(Space::Shared) => self.write_shared(warp.index, shared, &at, mask, len, order, &raw),
+            Some(Space::Local | Space::Param) => self.local(&mut warp.local, &at, mask, len, true, &mut raw),
+            Some(Space::Global | Space::Const) => self.write_global(&at, mask, len, &raw),
+            None => {
+                let (in_shared, in_local, at) = windows(&at, mask);
+                if in_shared != 0 {
+                    self.write_shared(warp.index, shared, &at, in_shared, len, order, &raw)?;
+                }
+                if in_local != 0 {
+                    self.local(&mut warp.local, &at, in_local, len, true, &mut raw)?;
+                }
+                let rest = mask & !in_shared & !in_local;
+                if rest != 0 { self.write_global(&at, rest, len, &raw) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Counts a warp-wide global access of `len` bytes a lane.
+    fn count_sectors(&mut self, at: &Wide, mask: u32, len: u64) {
+        let (mut firsts, mut n) = ([u64::MAX; 32], 0);
+        let mut ascending = true;
+        for lane in lanes(mask) {
+            ascending &= n == 0 || firsts[n - 1] <= at[lane];
+            firsts[n] = at[lane];
+            n += 1;
+        }
+        let firsts = &mut firsts[..n];
+        if !ascending {
+            firsts.sort_unstable();
+        }
+        // Aligned accesses of up to 16 bytes lie in one sector each.
+        let (mut sectors, mut distinct) = (0, 0);
+        for i in 0..n {
+            distinct += u64::from(i == 0 || firsts[i] != firsts[i - 1]);
+            sectors += u64::from(i == 0 || firsts[i] / 32 != firsts[i - 1] / 32);
+        }
+        self.counters.global_requests += 1;
+        self.counters.global_sectors += sectors;
+        self.counters.ideal_sectors += (distinct * len).div_ceil(32);
+    }
+
+    /// Reads global memory; also the path of atomics and asynchronous copies.
+    pub fn read_global(
+        &mut self,
+        at: &Wide,
+        mask: u32,
+        len: usize,
+        order: Order,
+        raw: &mut Raw,
+    ) -> Result<(), Stopped> {
+        let bytes = len as u64;
+        self.counters.global_load_bytes += u64::from(mask.count_ones()) * bytes;
+        self.count_sectors(at, mask, bytes);
+        // One check serves all lanes if they read one address or a run of them; otherwise, and to explain a fault, each has its own.
+        let whole = uniform(at, mask)
+            .map(|a| (a, bytes, 0))
+            .or_else(|| contiguous(at, mask, bytes).map(|a| (a, bytes * u64::from(mask.count_ones()), len)));
+        if let Some((start, total, stride)) = whole
+            && start.is_multiple_of(bytes)
+            && let Some((a, offset)) = self.memory.find(start, total)
+            && a.written.first_missing(offset, total).is_none()
+            && !(order == Order::NonCoherent && a.stored_in(self.epoch, offset, total))
+        {
+            self.counters.minimal_read_bytes += a.note_read(self.epoch, offset, total);
+            let data = &a.data[offset as usize..(offset + total) as usize];
+            for (k, lane) in lanes(mask).enumerate() {
+                raw[lane][..len].copy_from_slice(&data[k * stride..k * stride + len]);
+            }
+            return Ok(());
+        }
+        for lane in lanes(mask) {
+            self.read_one(at[lane], len, order, &mut raw[lane]).map_err(|f| at_lane(lane, f))?;
+        }
+        Ok(())
+    }
+
+    /// Reads global memory for one lane.
+    pub fn read_one(&mut self, at: u64, len: usize, order: Order, raw: &mut [u8; 16]) -> Result<(), Fault> {
+        let bytes = len as u64;
+        aligned(at, bytes, "reads")?;
+        let epoch = self.epoch;
+        let Some((a, offset)) = self.memory.find(at, bytes) else { return Err(self.outside(at, bytes, "reads")) };
+        if let Some(missing) = a.written.first_missing(offset, bytes) {
+            return Err(Fault::new(Kind::Unwritten, unwritten(a, offset, bytes, missing)));
+        }
+        if order == Order::NonCoherent && a.stored_in(epoch, offset, bytes) {
+            let message = format!(
+                "reads {len} bytes at {at:#x} through the read-only cache (ld.global.nc), which this launch has written"
+            );
+            return Err(Fault::new(Kind::Race, message));
+        }
+        raw[..len].copy_from_slice(&a.data[offset as usize..offset as usize + len]);
+        self.counters.minimal_read_bytes += a.note_read(epoch, offset, bytes);
+        Ok(())
+    }
+
+    fn write_global(&mut self, at: &Wide, mask: u32, len: usize, raw: &Raw) -> Result<(), Stopped> {
+        let bytes = len as u64;
+        self.counters.global_store_bytes += u64::from(mask.count_ones()) * bytes;
+        self.count_sectors(at, mask, bytes);
+        if let Some(start) = contiguous(at, mask, bytes)
+            && start.is_multiple_of(bytes)
+            && let total = bytes * u64::from(mask.count_ones())
+            && let Some((a, offset)) = self.memory.find(start, total)
+        {
+            self.counters.minimal_written_bytes += a.note_store(self.epoch, offset, total);
+            let data = &mut a.data[offset as usize..(offset + total) as usize];
+            for (k, lane) in lanes(mask).enumerate() {
+                data[k * len..(k + 1) * len].copy_from_slice(&raw[lane][..len]);
+            }
+            return Ok(());
+        }
+        for lane in lanes(mask) {
+            self.write_one(at[lane], len, &raw[lane]).map_err(|f| at_lane(lane, f))?;
+        }
+        Ok(())
+    }
+
+    /// Writes global memory for one lane.
+    pub fn write_one(&mut self, at: u64, len: usize, raw: &[u8; 16]) -> Result<(), Fault> {
+        let bytes = len as u64;
+        aligned(at, bytes, "writes")?;
+        let epoch = self.epoch;
+        let Some((a, offset)) = self.memory.find(at, bytes) else { return Err(self.outside(at, bytes, "writes")) };
+        a.data[offset as usize..offset as usize + len].copy_from_slice(&raw[..len]);
+        self.counters.minimal_written_bytes += a.note_store(epoch, offset, bytes);
+        Ok(())
+    }
+
+    #[cold]
+    fn outside(&self, at: u64, bytes: u64, verb: &str) -> Fault {
+        Fault::new(Kind::OutOfBounds, format!("{verb} {bytes} bytes at {at:#x}: {}", self.memory.nearest(at)))
+    }
+
+    fn read_shared(
+        &mut self,
+        warp: usize,
+        shared: &mut Shared,
+        at: &Wide,
+        mask: u32,
+        len: usize,
+        order: Order,
+        raw: &mut Raw,
+    ) -> Result<(), Stopped> {
+        self.counters.shared_accesses += 1;
+        let access = access(order);
+        if let Some(start) = uniform(at, mask) {
+            let lane = mask.trailing_zeros() as usize;
+            let read = |shared: &mut Shared| {
+                let a = shared.check_range(start, len, "reads")?;
+                shared.note_read(warp, lane, a, len, access, mask.count_ones() > 1)?;
+                Ok(a)
+            };
+            let a = read(shared).map_err(|f| at_lane(lane, f))?;
+            let mut value = [0; 16];
+            value[..len].copy_from_slice(&shared.data[a..a + len]);
+            put(raw, [value; 32], mask);
+            return Ok(());
+        }
+        self.counters.bank_conflicts += extra_passes(at, mask, len);
+        for lane in lanes(mask) {
+            let a = shared.check_range(at[lane], len, "reads").map_err(|f| at_lane(lane, f))?;
+            shared.note_read(warp, lane, a, len, access, false).map_err(|f| at_lane(lane, f))?;
+            raw[lane][..len].copy_from_slice(&shared.data[a..a + len]);
+        }
+        Ok(())
+    }
+
+    fn write_shared(
+        &mut self,
+        warp: usize,
+        shared: &mut Shared,
+        at: &Wide,
+        mask: u32,
+        len: usize,
+        order: Order,
+        raw: &Raw,
+    ) -> Result<(), Stopped> {
+        self.counters.shared_accesses += 1;
+        self.counters.bank_conflicts += extra_passes(at, mask, len);
+        for lane in lanes(mask) {
+            let bytes = &raw[lane][..len];
+            let a = shared.check_range(at[lane], len, "writes").map_err(|f| at_lane(lane, f))?;
+            shared.note_write(warp, lane, a, bytes, access(order)).map_err(|f| at_lane(lane, f))?;
+            shared.data[a..a + len].copy_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    fn local(
+        &mut self,
+        local: &mut [u8],
+        at: &Wide,
+        mask: u32,
+        len: usize,
+        write: bool,
+        raw: &mut Raw,
+    ) -> Result<(), Stopped> {
+        let size = local.len() / 32;
+        for lane in lanes(mask) {
+            let verb = if write { "writes" } else { "reads" };
+            if at[lane].saturating_add(len as u64) > size as u64 {
+                let message =
+                    format!("{verb} {len} bytes at byte {} of the thread's {size} bytes of local memory", at[lane]);
+                return Err(at_lane(lane, Fault::new(Kind::OutOfBounds, message)));
+            }
+            aligned(at[lane], len as u64, verb).map_err(|f| at_lane(lane, f))?;
+            let place = &mut local[lane * size + at[lane] as usize..][..len];
+            if write { place.copy_from_slice(&raw[lane][..len]) } else { raw[lane][..len].copy_from_slice(place) }
+        }
+        Ok(())
+    }
+}
+
+/// How the check for races sees an access.
+pub fn access(order: Order) -> Access {
+    if order == Order::Synchronising { Access::Synchronising } else { Access::Plain }
+}
+
+/// The lanes whose generic addresses lie in shared and in local memory, and all addresses with the windows taken off.
+pub fn windows(at: &Wide, mask: u32) -> (u32, u32, Wide) {
+    let (mut in_shared, mut in_local, mut out) = (0, 0, *at);
+    for lane in lanes(mask) {
+        if at[lane].wrapping_sub(SHARED_WINDOW) < WINDOW {
+            in_shared |= 1 << lane;
+            out[lane] -= SHARED_WINDOW;
+        } else if at[lane].wrapping_sub(LOCAL_WINDOW) < WINDOW {
+            in_local |= 1 << lane;
+            out[lane] -= LOCAL_WINDOW;
+        }
+    }
+    (in_shared, in_local, out)
+}
+
+#[inline(always)]
+fn aligned(at: u64, bytes: u64, verb: &str) -> Result<(), Fault> {
+    if at.is_multiple_of(bytes) {
+        return Ok(());
+    }
+    Err(Fault::new(Kind::Misaligned, format!("{verb} {bytes} bytes at {at:#x}, which is not aligned to {bytes}")))
+}
+
+/// Moves what was loaded into registers.
+#[inline(always)]
+fn deposit(warp: &mut Warp, mask: u32, v: &Values, raw: &Raw) {
+    let n = v.bytes as usize;
+    for (k, &r) in v.regs.iter().enumerate() {
+        let mut out: Wide = [0; 32];
+        for i in 0..32 {
+            let mut bytes = [0; 8];
+            bytes[..n].copy_from_slice(&raw[i][k * n..(k + 1) * n]);
+            out[i] = u64::from_le_bytes(bytes);
+        }
+        if v.signed && v.bytes * 8 < v.bits {
+            let unused = 64 - 8 * v.bytes;
+            out = out.map(|x| ((x << unused) as i64 >> unused) as u64);
+        }
+        if v.wide {
+            put(&mut warp.g.d[r as usize], out, mask);
+        } else {
+            let keep = if v.bits == 16 { 0xffff } else { u32::MAX };
+            put(&mut warp.g.w[r as usize], out.map(|x| x as u32 & keep), mask);
+        }
+    }
+}
+
+/// Takes what is stored out of registers.
+#[inline(always)]
+fn withdraw(warp: &Warp, v: &Values, raw: &mut Raw) {
+    let n = v.bytes as usize;
+    for (k, &r) in v.regs.iter().enumerate() {
+        for i in 0..32 {
+            let value = if v.wide { warp.g.d[r as usize][i] } else { u64::from(warp.g.w[r as usize][i]) };
+            raw[i][k * n..(k + 1) * n].copy_from_slice(&value.to_le_bytes()[..n]);
+        }
+    }
+}
