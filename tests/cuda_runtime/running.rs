@@ -258,7 +258,7 @@ fn a_fault_is_told_with_its_place() {
     let out = Buffer::<f32>::zeroed(&rig.stream, 40).unwrap();
     rig.stream.launch(&overrun, Shape::rows(41, 64), &[Arg::Ptr(out.address()), Arg::I32(40)]).unwrap();
     let error = rig.stream.synchronize().unwrap_err().to_string();
-    for part in ["CUDA_ERROR_ILLEGAL_ADDRESS", "overrun, block (0, 0, 0), warp 1, lane 8", "test.cu:14"] {
+    for part in ["CUDA_ERROR_ILLEGAL_ADDRESS", "overrun, block (0, 0, 0), warp 1, lane 8, test.cu:13"] {
         assert!(error.contains(part), "{part}: {error}");
     }
     let later = rig.context.synchronize().unwrap_err().to_string();

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::code::{Code, Failure, Outcome};
 use super::model::Model;
@@ -30,17 +30,17 @@ pub enum Needs {
     Health,
 }
 
-/// The state, or why there is none.
-fn state() -> Result<&'static Mutex<State>, &'static String> {
-    static STATE: OnceLock<Result<Mutex<State>, String>> = OnceLock::new();
-    STATE.get_or_init(|| Model::from_environment().map(|model| Mutex::new(State::new(model)))).as_ref()
+fn state() -> MutexGuard<'static, State> {
+    static STATE: OnceLock<Mutex<State>> = OnceLock::new();
+    let state = STATE.get_or_init(|| Mutex::new(State::new(Model::from_environment())));
+    // What a panic left is checked by the next call as well as anything else is.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs the body of a call. No panic passes.
 pub fn enter(needs: Needs, body: impl FnOnce(&mut State) -> Outcome) -> c_int {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let state = state().map_err(|why| Failure::new(Code::NoDevice, why.clone()))?;
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = state();
         if needs != Needs::Driver && state.retained == 0 {
             return Err(if state.initialized { Code::InvalidContext } else { Code::NotInitialized }.into());
         }
@@ -62,7 +62,7 @@ pub fn enter(needs: Needs, body: impl FnOnce(&mut State) -> Outcome) -> c_int {
 
 /// Why the context is broken, or else why this thread's last failing call failed; empty if there is no more to say than the code.
 pub fn why() -> String {
-    let broken = state().ok().and_then(|state| state.lock().unwrap_or_else(PoisonError::into_inner).broken.clone());
+    let broken = state().broken.clone();
     broken.map_or_else(|| WHY.with_borrow(String::clone), |fault| fault.why)
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 
 use super::call::{CONTEXT, current, exports, put, set_current};
-use super::code::{Code, Outcome, describe};
+use super::code::{Code, Failure, Outcome, describe};
 
 /// The CUDA version whose driver this is: 12.9.
 const VERSION: c_int = 12090;
@@ -14,8 +14,14 @@ fn only(device: c_int) -> Outcome {
 
 exports! {
     Driver [cuInit](flags: c_uint) |s| {
+        if flags != 0 {
+            return Err(Code::InvalidValue.into());
+        }
+        if let Some(why) = &s.refused {
+            return Err(Failure::new(Code::NoDevice, why.clone()));
+        }
         s.initialized = true;
-        if flags == 0 { Ok(()) } else { Err(Code::InvalidValue.into()) }
+        Ok(())
     }
 
     Driver [cuDriverGetVersion](version: *mut c_int) |s| { put(version, VERSION) }

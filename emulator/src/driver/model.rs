@@ -19,31 +19,35 @@ pub struct Model {
 }
 
 impl Model {
-    /// The device that the environment asks for.
+    /// The device that the environment asks for, or a sentence about what it asks for.
     pub fn from_environment() -> Result<Model, String> {
         let number = |name: &str, default: u64| match std::env::var(name) {
             Ok(text) => text.parse::<u64>().map_err(|_| format!("{name} is `{text}`, which is no number")),
             Err(_) => Ok(default),
         };
-        let memory = number("DREAMER_EMULATED_MEMORY", 8 << 30)?;
-        match number("DREAMER_EMULATED_SM", 90)? {
-            80 => Ok(Model {
-                sm: 80,
-                multiprocessors: 108,
-                shared_per_multiprocessor: 164 * 1024,
-                shared_per_block: 163 * 1024,
-                memory,
-            }),
-            90 => Ok(Model {
-                sm: 90,
-                multiprocessors: machine::MULTIPROCESSORS,
-                shared_per_multiprocessor: machine::SHARED_PER_MULTIPROCESSOR,
-                shared_per_block: machine::MAX_SHARED_PER_BLOCK,
-                memory,
-            }),
-            other => Err(format!("DREAMER_EMULATED_SM is {other}: the emulated driver knows 80 and 90")),
-        }
+        let model = match number("DREAMER_EMULATED_SM", 90)? {
+            80 => Model::A100,
+            90 => Model::H100,
+            other => return Err(format!("DREAMER_EMULATED_SM is {other}: the emulated driver knows 80 and 90")),
+        };
+        Ok(Model { memory: number("DREAMER_EMULATED_MEMORY", model.memory)?, ..model })
     }
+
+    const A100: Model = Model {
+        sm: 80,
+        multiprocessors: 108,
+        shared_per_multiprocessor: 164 * 1024,
+        shared_per_block: 163 * 1024,
+        memory: 8 << 30,
+    };
+
+    pub const H100: Model = Model {
+        sm: 90,
+        multiprocessors: machine::MULTIPROCESSORS,
+        shared_per_multiprocessor: machine::SHARED_PER_MULTIPROCESSOR,
+        shared_per_block: machine::MAX_SHARED_PER_BLOCK,
+        memory: 8 << 30,
+    };
 
     /// Blocks of this many threads and bytes of shared memory, static and dynamic, that one multiprocessor holds. Registers
     /// would bound it, too, but PTX has no real registers.

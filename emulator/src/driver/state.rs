@@ -18,6 +18,8 @@ pub const NULL: u64 = 0;
 /// The state of the driver: one device with its primary context.
 pub struct State {
     pub model: Model,
+    /// Why there is no device: the environment asks for one that is not known.
+    pub refused: Option<String>,
     pub initialized: bool,
     /// How often the primary context is retained; at 0 there is none.
     pub retained: u32,
@@ -53,9 +55,12 @@ pub struct Function {
 }
 
 impl State {
-    pub fn new(model: Model) -> Self {
+    pub fn new(model: Result<Model, String>) -> Self {
+        let refused = model.as_ref().err().cloned();
+        let model = model.unwrap_or(Model::H100);
         State {
             model,
+            refused,
             initialized: false,
             retained: 0,
             memory: Memory::new(model.memory),
@@ -84,7 +89,7 @@ impl State {
     /// Forgets everything that the context owned, as releasing the primary context for the last time does. Counters, order and
     /// handles already used stay.
     pub fn destroy_context(&mut self) {
-        let fresh = State::new(self.model);
+        let fresh = State::new(Ok(self.model));
         for (at, layout) in std::mem::take(&mut self.pinned) {
             // SAFETY: allocated with this layout; the map held it, so it was not freed yet.
             unsafe { std::alloc::dealloc(at as *mut u8, layout) };

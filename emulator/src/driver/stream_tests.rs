@@ -17,9 +17,7 @@ struct Rig {
 }
 
 fn rig(order: u64) -> Rig {
-    let (shared_per_multiprocessor, shared_per_block) = (1 << 16, 1 << 15);
-    let model = Model { sm: 90, multiprocessors: 1, shared_per_multiprocessor, shared_per_block, memory: 1 << 20 };
-    let mut state = State::new(model);
+    let mut state = State::new(Ok(Model { memory: 1 << 20, ..Model::H100 }));
     state.order = order;
     let x = state.memory.alloc(12).unwrap();
     state.memory.fill(x, 0, 12).unwrap();

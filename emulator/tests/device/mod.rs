@@ -2,11 +2,11 @@
 
 #![allow(dead_code)]
 
-use cuda::counters::Counters;
-use cuda::fault::Fault;
-use cuda::machine::{self, Launch};
-use cuda::memory::Memory;
-use cuda::ptx::Module;
+use dreamer_emulator::counters::Counters;
+use dreamer_emulator::fault::Fault;
+use dreamer_emulator::machine::{self, Launch};
+use dreamer_emulator::memory::Memory;
+use dreamer_emulator::ptx::Module;
 
 /// A parameter of a launch.
 pub enum Arg {
@@ -56,7 +56,15 @@ impl Device {
     }
 
     /// Launches the module's kernel `name`.
-    pub fn launch(&mut self, module: &Module, name: &str, grid: [u32; 3], block: [u32; 3], shared: u32, args: &[Arg]) -> Result<(), Fault> {
+    pub fn launch(
+        &mut self,
+        module: &Module,
+        name: &str,
+        grid: [u32; 3],
+        block: [u32; 3],
+        shared: u32,
+        args: &[Arg],
+    ) -> Result<(), Fault> {
         let mut params = Vec::new();
         for arg in args {
             let bytes = match arg {

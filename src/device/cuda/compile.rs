@@ -273,7 +273,7 @@ impl Nvrtc {
                 return Err(failed(code, &log));
             }
             let image = match target.format {
-                Format::Ptx => self.output(program, self.ptx).map(|ptx| until_zero(&ptx).to_vec()),
+                Format::Ptx => self.output(program, self.ptx).map(|ptx| relative(until_zero(&ptx))),
                 Format::Cubin => self.output(program, self.cubin),
             };
             Ok((log, image?))
@@ -297,6 +297,17 @@ impl Nvrtc {
             Err(Error::new(format!("NVRTC compiled, but does not hand out the result (code {code}).")))
         }
     }
+}
+
+/// PTX that names files as the source does: NVRTC puts the working directory, which has nothing to do with them, in front.
+fn relative(ptx: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(ptx);
+    let prefix = std::env::current_dir().map(|folder| format!("\"{}/", folder.display())).unwrap_or_default();
+    let line = |line: &str| match line.trim_start().starts_with(".file") && !prefix.is_empty() {
+        true => line.replacen(&prefix, "\"", 1),
+        false => line.to_string(),
+    };
+    text.split_inclusive('\n').map(line).collect::<String>().into_bytes()
 }
 
 fn until_zero(bytes: &[u8]) -> &[u8] {

@@ -90,16 +90,18 @@ impl Context {
             Device::Emulated => (0, Some(Emulator::open()?)),
         };
         let failed = |error: DriverError| {
-            Error::new(format!(
-                "cannot use the device {device}: {}. {}",
-                words(error),
-                match error.0 {
-                    CUresult::CUDA_ERROR_NO_DEVICE => "No GPU is visible: see nvidia-smi and CUDA_VISIBLE_DEVICES.",
-                    CUresult::CUDA_ERROR_INVALID_DEVICE => "Name one that nvidia-smi lists.",
-                    CUresult::CUDA_ERROR_OUT_OF_MEMORY => "Its memory is full: end other programs that use it.",
-                    _ => "See what nvidia-smi says about it.",
+            let advice = match (emulator.and_then(|emulator| emulator.fault()), error.0) {
+                (Some(fault), _) => fault,
+                (None, CUresult::CUDA_ERROR_NO_DEVICE) => {
+                    "No GPU is visible: see nvidia-smi and CUDA_VISIBLE_DEVICES.".into()
                 }
-            ))
+                (None, CUresult::CUDA_ERROR_INVALID_DEVICE) => "Name one that nvidia-smi lists.".into(),
+                (None, CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
+                    "Its memory is full: end other programs that use it.".into()
+                }
+                _ => "See what nvidia-smi says about it.".into(),
+            };
+            Error::new(format!("cannot use the device {device}: {}. {advice}", words(error)))
         };
         let inner = CudaContext::new(number).map_err(failed)?;
         // cudarc would tie an event to every buffer, which a captured graph cannot wait for. Order is the callers' business: see `Stream`.
