@@ -9,10 +9,10 @@ use clap::Parser;
 use dreamer_fast::cli::{Cli, Command};
 
 /// The pages that a reader is sent to.
-const PAGES: &[&str] = &["README.md", "CONTRIBUTING.md", "docs/math.md", "docs/architecture.md"];
+const PAGES: &[&str] = &["README.md", "CONTRIBUTING.md", "docs/math.md", "docs/architecture.md", "docs/cuda.md"];
 
 /// Folders whose files the pages name by path.
-const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "scripts/", "benches/", ".ci/"];
+const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "scripts/", "benches/", "emulator/", ".ci/"];
 
 /// Paths that only a run, or a later release, makes.
 const NOT_HERE: &[&str] = &["docs/dream.gif"];

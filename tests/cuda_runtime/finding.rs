@@ -1,5 +1,6 @@
 //! Is what is missing said in a sentence? Libraries are opened once a process, so each question is put to a child.
 
+use std::path::Path;
 use std::process::Command;
 
 use dreamer_fast::device::cuda::{Compiler, Context, Device};
@@ -24,7 +25,11 @@ fn child() {
 
 /// What a child answers that is given a task and some variables.
 fn ask(task: &str, variables: &[(&str, &str)]) -> String {
-    let mut child = Command::new(std::env::current_exe().unwrap());
+    ask_program(&std::env::current_exe().unwrap(), task, variables)
+}
+
+fn ask_program(program: &Path, task: &str, variables: &[(&str, &str)]) -> String {
+    let mut child = Command::new(program);
     child.args(["--exact", "finding::child", "--nocapture"]).env(TASK, task).envs(variables.iter().copied());
     let output = child.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -71,6 +76,28 @@ fn a_missing_driver_is_said() {
         || gpu.starts_with("error: cannot use the device cuda:0");
     assert!(sentence || !gpu.starts_with("error"), "{gpu}");
     assert!(!gpu.contains("emulated sm"), "{gpu}");
+}
+
+/// A program that is not in its checkout.
+#[test]
+fn what_is_looked_for_is_said() {
+    let folder = std::env::temp_dir().join(format!("dreamer-fast-finding-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let program = folder.join("program");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // Cargo's folders, where the emulated driver is, are on the loader's path of a test.
+    let [nvrtc, emulated] = ["nvrtc", "emulated"].map(|task| {
+        ask_program(&program, task, &[("LD_LIBRARY_PATH", ""), ("VIRTUAL_ENV", "/no/such"), ("HOME", "/no/such")])
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
+    let beside = folder.join("libdreamer_emulator.so");
+    assert!(emulated.starts_with("error: the emulated CUDA driver was not found. Run `cargo build"), "{emulated}");
+    assert!(emulated.contains(beside.to_str().unwrap()), "{emulated}");
+    // A machine may have NVRTC for all its programs, or be told where it is.
+    let found = nvrtc.starts_with("NVRTC 1") || nvrtc.starts_with("error: DREAMER_NVRTC");
+    let beside = folder.join("nvrtc/nvidia/cuda_nvrtc/lib/libnvrtc.so.12");
+    let said = nvrtc.starts_with("error: NVRTC, which compiles the CUDA kernels, was not found. Run `make nvrtc`");
+    assert!(found || (said && nvrtc.contains(beside.to_str().unwrap())), "{nvrtc}");
 }
 
 #[test]

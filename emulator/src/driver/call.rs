@@ -24,9 +24,9 @@ pub const CONTEXT: u64 = 0xC0;
 pub enum Needs {
     /// Nothing but the driver.
     Driver,
-    /// A context, broken or not.
+    /// A context that is current to the thread, broken or not.
     Context,
-    /// A context that no fault has broken.
+    /// A context that is current to the thread and that no fault has broken.
     Health,
 }
 
@@ -41,7 +41,7 @@ fn state() -> MutexGuard<'static, State> {
 pub fn enter(needs: Needs, body: impl FnOnce(&mut State) -> Outcome) -> c_int {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut state = state();
-        if needs != Needs::Driver && state.retained == 0 {
+        if needs != Needs::Driver && (state.retained == 0 || CURRENT.get() != CONTEXT) {
             return Err(if state.initialized { Code::InvalidContext } else { Code::NotInitialized }.into());
         }
         match &state.broken {

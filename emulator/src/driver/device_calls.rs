@@ -73,9 +73,9 @@ exports! {
     }
 
     // The last release destroys the context, with all that it owns and with the fault that may have broken it.
-    Context [cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxRelease](device: c_int) |s| {
+    Driver [cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxRelease](device: c_int) |s| {
         only(device)?;
-        s.retained -= 1;
+        s.retained = s.retained.checked_sub(1).ok_or(Code::InvalidContext)?;
         if s.retained == 0 {
             s.destroy_context();
         }

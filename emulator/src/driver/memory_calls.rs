@@ -32,7 +32,8 @@ impl State {
         self.memory.alloc(bytes as u64).ok_or_else(|| Failure::new(Code::OutOfMemory, why))
     }
 
-    fn upload(&mut self, stream: u64, to: u64, at: usize, bytes: usize) -> Outcome {
+    /// Host to device: see the module about when the bytes are read.
+    pub fn upload(&mut self, stream: u64, to: u64, at: usize, bytes: usize) -> Outcome {
         if bytes == 0 {
             return Ok(());
         }
@@ -46,7 +47,8 @@ impl State {
         self.issue(stream, Work::Upload { to, from })
     }
 
-    fn download(&mut self, stream: u64, at: usize, from: u64, bytes: usize) -> Outcome {
+    /// Device to host.
+    pub fn download(&mut self, stream: u64, at: usize, from: u64, bytes: usize) -> Outcome {
         if bytes == 0 {
             return Ok(());
         }

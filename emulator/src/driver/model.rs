@@ -81,7 +81,7 @@ impl Model {
             106 => machine::MAX_BLOCKS_PER_MULTIPROCESSOR,
             111 => RESERVED_SHARED,
             // Clock rates, bus widths and whatever else would describe a speed or a feature that is not there.
-            1..=150 => 0,
+            _ if (1..=150).contains(&attribute) => 0,
             _ => return Err(Code::InvalidValue.into()),
         };
         Ok(value as i32)

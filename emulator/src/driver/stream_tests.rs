@@ -105,7 +105,7 @@ fn a_missing_event_shows() {
 }
 
 #[test]
-fn recording_an_event_again_moves_no_wait() {
+fn recording_an_event_again_moves_later_waits_only() {
     let mut rig = rig(0);
     let event = rig.event();
     rig.write(rig.a, rig.x, 1);
@@ -116,6 +116,11 @@ fn recording_an_event_again_moves_no_wait() {
     rig.copy(rig.b, rig.y, rig.x);
     rig.finish(rig.b).unwrap();
     assert_eq!(rig.value(rig.y), 1);
+    // It moves the next one.
+    rig.state.wait_event(rig.b, event).unwrap();
+    rig.copy(rig.b, rig.y, rig.x);
+    rig.finish(rig.b).unwrap();
+    assert_eq!(rig.value(rig.y), 2);
 }
 
 #[test]
@@ -127,6 +132,29 @@ fn the_null_stream_keeps_order_with_blocking_streams_only() {
         rig.copy(NULL, rig.y, rig.x);
         rig.finish(NULL).unwrap();
         assert_eq!(rig.value(rig.y), blocking as u8);
+    }
+}
+
+#[test]
+fn pageable_memory_is_read_by_the_call_and_page_locked_memory_in_its_turn() {
+    for pinned in [false, true] {
+        let mut rig = rig(0);
+        let mut host = vec![1_u8, 0, 0, 0];
+        let at = host.as_mut_ptr() as usize;
+        if pinned {
+            rig.state.pinned.insert(at, std::alloc::Layout::array::<u8>(4).unwrap());
+        }
+        rig.state.upload(rig.a, rig.x, at, 4).unwrap();
+        host[0] = 2;
+        rig.finish(rig.a).unwrap();
+        assert_eq!(rig.value(rig.x), if pinned { 2 } else { 1 });
+
+        // In the other direction the call waits for a copy to pageable memory.
+        rig.write(rig.a, rig.y, 3);
+        rig.state.download(rig.a, at, rig.y, 4).unwrap();
+        assert_eq!(host[0], if pinned { 2 } else { 3 });
+        rig.finish(rig.a).unwrap();
+        assert_eq!(host[0], 3);
     }
 }
 
@@ -217,8 +245,7 @@ fn a_fault_breaks_the_context_until_it_is_destroyed() {
     assert_eq!(failure.code, Code::IllegalAddress);
     assert!(!failure.why.is_empty());
     assert_eq!(rig.state.broken, Some(failure));
-    // What stood behind the fault does not run.
-    rig.state.run_all().unwrap();
+    // What stood behind the fault did not run.
     assert_eq!(rig.value(rig.x), 0);
     rig.state.destroy_context();
     assert_eq!((&rig.state.broken, rig.state.memory.used()), (&None, 0));

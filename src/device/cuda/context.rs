@@ -137,7 +137,7 @@ impl Context {
     /// # Errors
     /// The context is broken.
     pub fn free_memory(&self) -> Result<u64> {
-        self.bound("ask for the free memory", || result::mem_get_info()).map(|(free, _)| free as u64)
+        self.bound("ask for the free memory", result::mem_get_info).map(|(free, _)| free as u64)
     }
 
     /// A new stream. Streams run side by side; what has to be in order across streams needs an event.

@@ -22,6 +22,9 @@ const EMULATOR_MARK: &[u8] = b"dreamer_emulator_fault\0";
 /// Names of NVRTC, preferred first.
 const NVRTC_NAMES: [&str; 3] = ["libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc.so"];
 
+/// Where the wheel `nvidia-cuda-nvrtc-cu12` has its libraries.
+const NVRTC_WHEEL: &str = "nvidia/cuda_nvrtc/lib";
+
 /// The latest of the driver functions that this program calls, and the driver that first had it: CUDA 12.4. cudarc panics where a
 /// function is missing, so it is looked for.
 const LATEST: &str = "cuFuncGetParamInfo";
@@ -51,16 +54,14 @@ pub fn nvrtc() -> Result<(Library, PathBuf)> {
     }
     let mut tried = Vec::new();
     for path in nvrtc_candidates() {
-        // A name without a folder is for the loader to find.
-        if path.components().count() > 1 && !files::exists(&path) {
-            tried.push(path.display().to_string());
-            continue;
-        }
-        match open(&path) {
+        // A name without a folder is for the loader to find; that it did not is all there is to say.
+        let for_loader = path.components().count() == 1;
+        let cause = match open(&path) {
             Ok(library) => return Ok((library, path)),
-            Err(cause) if path.components().count() > 1 => tried.push(format!("{} ({cause})", path.display())),
-            Err(_) => tried.push(path.display().to_string()),
-        }
+            Err(cause) if !for_loader && files::exists(&path) => format!(" ({cause})"),
+            Err(_) => String::new(),
+        };
+        tried.push(format!("{}{cause}", path.display()));
     }
     Err(Error::new(format!(
         "NVRTC, which compiles the CUDA kernels, was not found. Run `make nvrtc` in the checkout, or \
@@ -68,9 +69,6 @@ pub fn nvrtc() -> Result<(Library, PathBuf)> {
         tried.join(", ")
     )))
 }
-
-/// Where the wheel `nvidia-cuda-nvrtc-cu12` has its libraries.
-const NVRTC_WHEEL: &str = "nvidia/cuda_nvrtc/lib";
 
 fn nvrtc_candidates() -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> =
@@ -88,20 +86,14 @@ fn nvrtc_candidates() -> Vec<PathBuf> {
     for lib in roots.into_iter().flatten().map(|root| root.join("lib")) {
         for python in files::list(&lib).unwrap_or_default().iter().filter(|name| name.starts_with("python3")) {
             for packages in ["site-packages", "dist-packages"].map(|name| lib.join(python).join(name)) {
-                paths.push(packages.join(NVRTC_WHEEL).join(NVRTC_NAMES[0]));
-                paths.push(packages.join("nvidia/cu13/lib").join(NVRTC_NAMES[1]));
+                let wheels = [packages.join(NVRTC_WHEEL), packages.join("nvidia/cu13/lib")];
+                let files = wheels.iter().zip(NVRTC_NAMES).map(|(wheel, name)| wheel.join(name));
+                // There are many such folders, and only those that hold a wheel are worth a word in an error.
+                paths.extend(files.filter(|file| files::exists(file)));
             }
         }
     }
-    // Of Python's folders, only those that hold the wheel are worth a word in an error.
-    paths.retain(|path| {
-        !path.components().any(|part| part.as_os_str() == "nvidia") || in_program_folder(path) || files::exists(path)
-    });
     paths
-}
-
-fn in_program_folder(path: &Path) -> bool {
-    program_folders().iter().any(|folder| path.starts_with(folder.join("nvrtc")))
 }
 
 /// The program's folder and the two above it: `target/release`, `target`, the checkout; or, for a test, `target/debug/deps`,

@@ -1,7 +1,7 @@
 //! A captured sequence of launches and copies, replayed as one.
 
 use cudarc::driver::CudaGraph;
-use cudarc::driver::sys::{self, CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::sys::{self, CUgraphInstantiate_flags, CUgraphNodeType, CUstreamCaptureMode};
 
 use super::context::Context;
 use super::stream::Stream;
@@ -52,16 +52,27 @@ impl Graph {
         self.inner.upload().map_err(|e| self.context.error("upload a graph", e))
     }
 
-    /// Number of launches, copies and fills in the graph.
+    /// Number of kernel launches in the graph.
     ///
     /// # Errors
     /// The context is broken.
-    pub fn nodes(&self) -> Result<usize> {
-        let mut nodes = 0;
-        self.context.bound("count the nodes of a graph", || {
+    pub fn launches(&self) -> Result<usize> {
+        let graph = self.inner.cu_graph();
+        self.context.bound("count the launches of a graph", || {
+            let mut count = 0;
             // SAFETY: the graph is alive; without an array for the nodes only their number is written.
-            unsafe { sys::cuGraphGetNodes(self.inner.cu_graph(), std::ptr::null_mut(), &mut nodes) }.result()
-        })?;
-        Ok(nodes)
+            unsafe { sys::cuGraphGetNodes(graph, std::ptr::null_mut(), &mut count) }.result()?;
+            let mut nodes = vec![std::ptr::null_mut(); count];
+            // SAFETY: the array has room for `count` nodes.
+            unsafe { sys::cuGraphGetNodes(graph, nodes.as_mut_ptr(), &mut count) }.result()?;
+            let mut launches = 0;
+            for node in nodes {
+                let mut kind = CUgraphNodeType::CU_GRAPH_NODE_TYPE_EMPTY;
+                // SAFETY: the node belongs to the graph, which is alive.
+                unsafe { sys::cuGraphNodeGetType(node, &mut kind) }.result()?;
+                launches += usize::from(kind == CUgraphNodeType::CU_GRAPH_NODE_TYPE_KERNEL);
+            }
+            Ok(launches)
+        })
     }
 }

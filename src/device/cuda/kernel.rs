@@ -104,7 +104,7 @@ impl Kernel {
             let value = self.inner.get_attribute(attribute);
             value
                 .map(|value| value.max(0) as u32)
-                .map_err(|e| self.context.error(&format!("ask about {}", self.name), e))
+                .map_err(|e| self.context.error(format_args!("ask about {}", self.name), e))
         };
         Ok(Resources {
             registers: ask(Attribute::CU_FUNC_ATTRIBUTE_NUM_REGS)?,
