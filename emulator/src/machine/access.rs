@@ -92,7 +92,7 @@ impl Core<'_> {
         order: Order,
         v: &Values,
     ) -> Result<(), Stopped> {
-        self.progress = self.counters.warp_instructions;
+        self.spins = 0;
         let at = warp.g.addresses(addr);
         let len = v.regs.len() * v.bytes as usize;
         let mut raw: Raw = [[0; 16]; 32];

@@ -108,7 +108,7 @@ impl Core<'_> {
             let (old, new) = one(self).map_err(|f| at_lane(lane, f))?;
             results[lane] = old;
             if old != new {
-                self.progress = self.counters.warp_instructions;
+                self.spins = 0;
             }
         }
         match d {

@@ -52,8 +52,8 @@ pub struct Core<'a> {
     pub epoch: u32,
     /// What the launch has cost so far.
     pub counters: Counters,
-    /// The count of instructions at which some thread last changed something that others can see.
-    pub progress: u64,
+    /// How often a warp has looked at what other warps may change since some thread last changed anything.
+    pub spins: u64,
 }
 
 impl Core<'_> {
@@ -211,10 +211,15 @@ impl Core<'_> {
             Op::Ld { addr, order, v } => {
                 self.load(warp, shared, mask, addr, *order, v)?;
                 warp.pc += 1;
-                return Ok(if *order == Order::Synchronising { Flow::Yield } else { Flow::Go });
+                if *order != Order::Synchronising {
+                    return Ok(Flow::Go);
+                }
+                self.spins += 1;
+                return Ok(Flow::Yield);
             }
             Op::St { addr, order, v } => self.store(warp, shared, mask, addr, *order, v)?,
             Op::Atomic { addr, f, ty, d, b, c } => {
+                self.spins += 1;
                 self.atomic(warp, shared, mask, addr, *f, *ty, *d, *b, *c)?;
                 warp.pc += 1;
                 return Ok(Flow::Yield);
