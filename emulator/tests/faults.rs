@@ -26,7 +26,12 @@ fn vector_add(gpu: &mut Device, out_bytes: usize, written: usize) -> Result<(), 
 
 #[test]
 fn one_element_short() {
-    let words = ["vector_add, block (3, 0, 0), warp 7, lane 7, /vector_add.cu:4", "writes 4 bytes", "0 bytes past the end", "3996 bytes at"];
+    let words = [
+        "vector_add, block (3, 0, 0), warp 7, lane 7, /vector_add.cu:4",
+        "writes 4 bytes",
+        "0 bytes past the end",
+        "3996 bytes at",
+    ];
     assert_eq!(kind(vector_add(&mut Device::new(), 3996, 4000), &words), Kind::OutOfBounds);
 }
 
@@ -80,7 +85,8 @@ fn a_missing_wait_for_a_copy() {
 fn a_barrier_in_divergent_code() {
     let mut gpu = Device::new();
     let out = gpu.empty(256);
-    let result = gpu.launch(&fixture("divergent_barrier"), "divergent_barrier", [1, 1, 1], [64, 1, 1], 0, &[Arg::Pointer(out)]);
+    let result =
+        gpu.launch(&fixture("divergent_barrier"), "divergent_barrier", [1, 1, 1], [64, 1, 1], 0, &[Arg::Pointer(out)]);
     assert_eq!(kind(result, &["divergent_barrier.cu:7", "lanes 0xffff0000 do not reach it"]), Kind::DivergentBarrier);
 }
 
@@ -102,7 +108,9 @@ fn run(order: u64, threads: u32, body: &str) -> Result<(), Fault> {
 fn races_within_a_warp() {
     // Every lane reads what its neighbour wrote.
     let exchange = |between: &str| {
-        format!("st.shared.u32 [%r4], %r1;\n{between}\nxor.b32 %r5, %r3, 4;\nadd.u32 %r5, %r5, %r2;\nld.shared.u32 %r6, [%r5];")
+        format!(
+            "st.shared.u32 [%r4], %r1;\n{between}\nxor.b32 %r5, %r3, 4;\nadd.u32 %r5, %r5, %r2;\nld.shared.u32 %r6, [%r5];"
+        )
     };
     assert_eq!(kind(run(0, 32, &exchange("")), &["thread 1 wrote", "no barrier stands between"]), Kind::Race);
     run(0, 32, &exchange("bar.warp.sync 0xffffffff;")).unwrap();
@@ -147,7 +155,10 @@ fn addresses() {
     assert_eq!(kind(run(0, 32, "ld.shared.u32 %r5, [%r4];"), &["nobody has written byte 0"]), Kind::Unwritten);
     assert_eq!(kind(run(0, 32, "st.shared.u32 [s+1024], 0;"), &["1024 bytes of shared memory"]), Kind::OutOfBounds);
     assert_eq!(kind(run(0, 32, "st.shared.u32 [s+6], 0;"), &["not aligned"]), Kind::Misaligned);
-    assert_eq!(kind(run(0, 32, "mov.b64 %rd2, 0;\nld.global.u32 %r5, [%rd2];"), &["before the nearest allocation"]), Kind::OutOfBounds);
+    assert_eq!(
+        kind(run(0, 32, "mov.b64 %rd2, 0;\nld.global.u32 %r5, [%rd2];"), &["before the nearest allocation"]),
+        Kind::OutOfBounds
+    );
     assert_eq!(
         kind(run(0, 32, "st.global.u32 [%rd1], 2;\nld.global.nc.u32 %r5, [%rd1];"), &["ld.global.nc"]),
         Kind::Race
@@ -210,7 +221,9 @@ fn impossible_launches() {
 #[test]
 fn what_is_not_known_is_refused() {
     let parse = |line: &str| {
-        let text = format!(".version 8.0\n.visible .entry k()\n{{\n.reg .b32 %r<3>;\n.reg .b64 %rd<3>;\n.reg .pred %p<2>;\n{line}\n}}\n");
+        let text = format!(
+            ".version 8.0\n.visible .entry k()\n{{\n.reg .b32 %r<3>;\n.reg .b64 %rd<3>;\n.reg .pred %p<2>;\n{line}\n}}\n"
+        );
         Module::parse(&text).map(|_| ()).unwrap_err()
     };
     for (line, words) in [

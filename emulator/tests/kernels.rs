@@ -78,7 +78,14 @@ fn gru_cell_with_exp_and_tanh() {
     let (gx, gh, h) = (numbers(rows * 3 * d, 4), numbers(rows * 3 * d, 5), numbers(rows * d, 6));
     let (gx, gh): (Vec<f32>, Vec<f32>) = (gx.iter().map(|v| 3.0 * v).collect(), gh.iter().map(|v| 3.0 * v).collect());
     let (dx, dg, dh, out) = (gpu.floats(&gx), gpu.floats(&gh), gpu.floats(&h), gpu.empty(4 * rows * d));
-    let args = [Arg::Pointer(out), Arg::Pointer(dx), Arg::Pointer(dg), Arg::Pointer(dh), Arg::Int(rows as u32), Arg::Int(d as u32)];
+    let args = [
+        Arg::Pointer(out),
+        Arg::Pointer(dx),
+        Arg::Pointer(dg),
+        Arg::Pointer(dh),
+        Arg::Int(rows as u32),
+        Arg::Int(d as u32),
+    ];
     gpu.launch(&module, "gru_cell", [2, 1, 1], [128, 1, 1], 0, &args).unwrap();
     let want = |i: usize| {
         let (r, j) = (i / d, i % d);

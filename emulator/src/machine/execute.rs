@@ -342,29 +342,41 @@ impl Core<'_> {
         bytes: u32,
         src_bytes: Option<R>,
     ) -> Result<(), Stopped> {
+        match bytes {
+            4 => self.copy_bytes::<4>(block, w, mask, dst, src, src_bytes),
+            8 => self.copy_bytes::<8>(block, w, mask, dst, src, src_bytes),
+            _ => self.copy_bytes::<16>(block, w, mask, dst, src, src_bytes),
+        }
+    }
+
+    fn copy_bytes<const N: usize>(
+        &mut self,
+        block: &mut Block,
+        w: usize,
+        mask: u32,
+        dst: &Addr,
+        src: &Addr,
+        src_bytes: Option<R>,
+    ) -> Result<(), Stopped> {
         let warp = &mut block.warps[w];
         let (to, from) = (warp.g.addresses(dst), warp.g.addresses(src));
-        let len = bytes as usize;
         // Lanes whose source is shorter get zeros for the rest; without a source nothing is read.
-        let take = |lane: usize| src_bytes.map_or(bytes, |r| warp.g.w[r as usize][lane].min(bytes)) as usize;
-        let mut raw = [[0; 16]; 32];
-        let whole = mask & lanes_where(|lane| take(lane) == len);
+        let take = |lane: usize| src_bytes.map_or(N, |r| (warp.g.w[r as usize][lane] as usize).min(N));
+        let mut raw = [[0; N]; 32];
+        let whole = mask & lanes_where(|lane| take(lane) == N);
         if whole != 0 {
-            self.read_global(&from, whole, len, Order::Plain, &mut raw)?;
+            self.read_global(&from, whole, Order::Plain, &mut raw)?;
         }
         for lane in lanes(mask & !whole) {
             for k in 0..take(lane) {
-                let mut one = [0; 16];
-                self.read_one(from[lane] + k as u64, 1, Order::Plain, &mut one).map_err(|f| at_lane(lane, f))?;
-                raw[lane][k] = one[0];
+                let [byte] = self.read_one(from[lane] + k as u64, Order::Plain).map_err(|f| at_lane(lane, f))?;
+                raw[lane][k] = byte;
             }
         }
         self.counters.shared_accesses += 1;
         for lane in lanes(mask) {
-            let shared = &mut block.shared;
-            let at = shared.check_range(to[lane], len, "copies to").map_err(|f| at_lane(lane, f))?;
-            shared.begin_copy(w, lane, at, len).map_err(|f| at_lane(lane, f))?;
-            block.warps[w].copies.begin(lane, at, &raw[lane][..len]);
+            let at = block.shared.begin_copy(w, lane, to[lane], N).map_err(|f| at_lane(lane, f))?;
+            block.warps[w].copies.begin(lane, at, &raw[lane]);
         }
         Ok(())
     }

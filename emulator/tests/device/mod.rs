@@ -56,7 +56,15 @@ impl Device {
     }
 
     /// Launches the module's kernel `name`.
-    pub fn launch(&mut self, module: &Module, name: &str, grid: [u32; 3], block: [u32; 3], shared: u32, args: &[Arg]) -> Result<(), Fault> {
+    pub fn launch(
+        &mut self,
+        module: &Module,
+        name: &str,
+        grid: [u32; 3],
+        block: [u32; 3],
+        shared: u32,
+        args: &[Arg],
+    ) -> Result<(), Fault> {
         let mut params = Vec::new();
         for arg in args {
             let bytes = match arg {
