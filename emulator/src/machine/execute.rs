@@ -3,7 +3,7 @@
 use super::block::Block;
 use super::simd::{lanes, lanes_where, put};
 use super::warp_wide::set;
-use super::{LOCAL_WINDOW, Launch, MULTIPROCESSORS, SHARED_WINDOW, WINDOW, convert, float, integer, matrix};
+use super::{LOCAL_WINDOW, Launch, MULTIPROCESSORS, SHARED_WINDOW, WINDOW, carry, convert, float, integer, matrix};
 use crate::counters::Counters;
 use crate::fault::{Fault, Kind};
 use crate::memory::Memory;
@@ -89,6 +89,7 @@ impl Core<'_> {
             &Op::Count64 { f, d, a } => integer::count64(g, mask, f, d, a),
             &Op::Wide16 { signed, d, a, b, c } => integer::wide16(g, mask, signed, d, a, b, c),
             &Op::Wide32 { signed, d, a, b, c } => integer::wide32(g, mask, signed, d, a, b, c),
+            &Op::Carry { f, d, a, b, c } => carry::carry(g, mask, f, d, a, b, c),
             &Op::Bfi32 { d, a, b, pos, len } => integer::bfi32(g, mask, d, a, b, pos, len),
             &Op::Bfi64 { d, a, b, pos, len } => integer::bfi64(g, mask, d, a, b, pos, len),
             &Op::F32 { f, mode, d, a, b, c } => float::float32(g, mask, f, mode, d, a, b, c),
