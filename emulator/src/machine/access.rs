@@ -9,8 +9,21 @@ use crate::fault::{Fault, Kind};
 use crate::memory::unwritten;
 use crate::ptx::inst::{Addr, Order, Space, Values};
 
-/// What a lane moves: up to 16 bytes.
-pub type Raw = [[u8; 16]; 32];
+/// What the lanes move: `N` bytes each, up to 16.
+pub type Raw<const N: usize> = [[u8; N]; 32];
+
+/// Calls a function that is generic in the bytes of an access: 1, 2, 4, 8 or 16.
+macro_rules! by_width {
+    ($width:expr, $self:ident.$f:ident($($arg:expr),*)) => {
+        match $width {
+            1 => $self.$f::<1>($($arg),*),
+            2 => $self.$f::<2>($($arg),*),
+            4 => $self.$f::<4>($($arg),*),
+            8 => $self.$f::<8>($($arg),*),
+            _ => $self.$f::<16>($($arg),*),
+        }
+    };
+}
 
 /// The address of the first lane, if the lanes of `mask` access one address.
 #[inline(always)]
@@ -48,38 +61,7 @@ impl Core<'_> {
         order: Order,
         v: &Values,
     ) -> Result<(), Stopped> {
-        let at = warp.g.addresses(addr);
-        let len = v.regs.len() * v.bytes as usize;
-        let mut raw: Raw = [[0; 16]; 32];
-        match addr.space {
-            Some(Space::Global | Space::Const) => self.read_global(&at, mask, len, order, &mut raw)?,
-            Some(Space::Shared) => self.read_shared(warp.index, shared, &at, mask, len, order, &mut raw)?,
-            Some(Space::Local) => self.local(&mut warp.local, &at, mask, len, false, &mut raw)?,
-            Some(Space::Param) => {
-                for lane in lanes(mask) {
-                    let bytes = usize::try_from(at[lane]).ok().and_then(|a| self.params.get(a..a.checked_add(len)?));
-                    let bytes = bytes.ok_or_else(|| {
-                        at_lane(lane, Fault::new(Kind::OutOfBounds, "reads past the kernel's parameters"))
-                    })?;
-                    raw[lane][..len].copy_from_slice(bytes);
-                }
-            }
-            None => {
-                let (in_shared, in_local, at) = windows(&at, mask);
-                if in_shared != 0 {
-                    self.read_shared(warp.index, shared, &at, in_shared, len, order, &mut raw)?;
-                }
-                if in_local != 0 {
-                    self.local(&mut warp.local, &at, in_local, len, false, &mut raw)?;
-                }
-                let rest = mask & !in_shared & !in_local;
-                if rest != 0 {
-                    self.read_global(&at, rest, len, order, &mut raw)?;
-                }
-            }
-        }
-        deposit(warp, mask, v, &raw);
-        Ok(())
+        by_width!(v.regs.len() as u32 * v.bytes, self.load_bytes(warp, shared, mask, addr, order, v))
     }
 
     /// `st`.
@@ -92,25 +74,76 @@ impl Core<'_> {
         order: Order,
         v: &Values,
     ) -> Result<(), Stopped> {
-        self.progress = self.counters.warp_instructions;
+        self.spins = 0;
+        by_width!(v.regs.len() as u32 * v.bytes, self.store_bytes(warp, shared, mask, addr, order, v))
+    }
+
+    fn load_bytes<const N: usize>(
+        &mut self,
+        warp: &mut Warp,
+        shared: &mut Shared,
+        mask: u32,
+        addr: &Addr,
+        order: Order,
+        v: &Values,
+    ) -> Result<(), Stopped> {
         let at = warp.g.addresses(addr);
-        let len = v.regs.len() * v.bytes as usize;
-        let mut raw: Raw = [[0; 16]; 32];
-        withdraw(warp, v, &mut raw);
+        let mut raw: Raw<N> = [[0; N]; 32];
         match addr.space {
-            Some(Space::Shared) => self.write_shared(warp.index, shared, &at, mask, len, order, &raw),
-            Some(Space::Local | Space::Param) => self.local(&mut warp.local, &at, mask, len, true, &mut raw),
-            Some(Space::Global | Space::Const) => self.write_global(&at, mask, len, &raw),
+            Some(Space::Global | Space::Const) => self.read_global(&at, mask, order, &mut raw)?,
+            Some(Space::Shared) => self.read_shared(warp.index, shared, &at, mask, order, &mut raw)?,
+            Some(Space::Local) => read_local(&warp.local, &at, mask, &mut raw)?,
+            Some(Space::Param) => {
+                for lane in lanes(mask) {
+                    let bytes = usize::try_from(at[lane]).ok().and_then(|a| self.params.get(a..a.checked_add(N)?));
+                    let outside = || Fault::new(Kind::OutOfBounds, "reads past the kernel's parameters");
+                    raw[lane].copy_from_slice(bytes.ok_or_else(|| at_lane(lane, outside()))?);
+                }
+            }
             None => {
                 let (in_shared, in_local, at) = windows(&at, mask);
                 if in_shared != 0 {
-                    self.write_shared(warp.index, shared, &at, in_shared, len, order, &raw)?;
+                    self.read_shared(warp.index, shared, &at, in_shared, order, &mut raw)?;
                 }
                 if in_local != 0 {
-                    self.local(&mut warp.local, &at, in_local, len, true, &mut raw)?;
+                    read_local(&warp.local, &at, in_local, &mut raw)?;
                 }
                 let rest = mask & !in_shared & !in_local;
-                if rest != 0 { self.write_global(&at, rest, len, &raw) } else { Ok(()) }
+                if rest != 0 {
+                    self.read_global(&at, rest, order, &mut raw)?;
+                }
+            }
+        }
+        deposit(warp, mask, v, &raw);
+        Ok(())
+    }
+
+    fn store_bytes<const N: usize>(
+        &mut self,
+        warp: &mut Warp,
+        shared: &mut Shared,
+        mask: u32,
+        addr: &Addr,
+        order: Order,
+        v: &Values,
+    ) -> Result<(), Stopped> {
+        let at = warp.g.addresses(addr);
+        let mut raw: Raw<N> = [[0; N]; 32];
+        withdraw(warp, v, &mut raw);
+        match addr.space {
+            Some(Space::Shared) => self.write_shared(warp.index, shared, &at, mask, order, &raw),
+            Some(Space::Local | Space::Param) => write_local(&mut warp.local, &at, mask, &raw),
+            Some(Space::Global | Space::Const) => self.write_global(&at, mask, &raw),
+            None => {
+                let (in_shared, in_local, at) = windows(&at, mask);
+                if in_shared != 0 {
+                    self.write_shared(warp.index, shared, &at, in_shared, order, &raw)?;
+                }
+                if in_local != 0 {
+                    write_local(&mut warp.local, &at, in_local, &raw)?;
+                }
+                let rest = mask & !in_shared & !in_local;
+                if rest != 0 { self.write_global(&at, rest, &raw) } else { Ok(()) }
             }
         }
     }
@@ -139,22 +172,21 @@ impl Core<'_> {
         self.counters.ideal_sectors += (distinct * len).div_ceil(32);
     }
 
-    /// Reads global memory; also the path of atomics and asynchronous copies.
-    pub fn read_global(
+    /// Reads global memory; also the path of asynchronous copies.
+    pub fn read_global<const N: usize>(
         &mut self,
         at: &Wide,
         mask: u32,
-        len: usize,
         order: Order,
-        raw: &mut Raw,
+        raw: &mut Raw<N>,
     ) -> Result<(), Stopped> {
-        let bytes = len as u64;
-        self.counters.global_load_bytes += u64::from(mask.count_ones()) * bytes;
+        let (bytes, count) = (N as u64, u64::from(mask.count_ones()));
+        self.counters.global_load_bytes += count * bytes;
         self.count_sectors(at, mask, bytes);
-        // One check serves all lanes if they read one address or a run of them; otherwise, and to explain a fault, each has its own.
-        let whole = uniform(at, mask)
-            .map(|a| (a, bytes, 0))
-            .or_else(|| contiguous(at, mask, bytes).map(|a| (a, bytes * u64::from(mask.count_ones()), len)));
+        // One check serves all lanes if they read one address or a run of them; otherwise, and to explain a fault, each has
+        // its own.
+        let whole = uniform(at, mask).map(|a| (a, bytes, 0));
+        let whole = whole.or_else(|| contiguous(at, mask, bytes).map(|a| (a, bytes * count, N)));
         if let Some((start, total, stride)) = whole
             && start.is_multiple_of(bytes)
             && let Some((a, offset)) = self.memory.find(start, total)
@@ -164,19 +196,19 @@ impl Core<'_> {
             self.counters.minimal_read_bytes += a.note_read(self.epoch, offset, total);
             let data = &a.data[offset as usize..(offset + total) as usize];
             for (k, lane) in lanes(mask).enumerate() {
-                raw[lane][..len].copy_from_slice(&data[k * stride..k * stride + len]);
+                raw[lane].copy_from_slice(&data[k * stride..k * stride + N]);
             }
             return Ok(());
         }
         for lane in lanes(mask) {
-            self.read_one(at[lane], len, order, &mut raw[lane]).map_err(|f| at_lane(lane, f))?;
+            raw[lane] = self.read_one(at[lane], order).map_err(|f| at_lane(lane, f))?;
         }
         Ok(())
     }
 
     /// Reads global memory for one lane.
-    pub fn read_one(&mut self, at: u64, len: usize, order: Order, raw: &mut [u8; 16]) -> Result<(), Fault> {
-        let bytes = len as u64;
+    pub fn read_one<const N: usize>(&mut self, at: u64, order: Order) -> Result<[u8; N], Fault> {
+        let bytes = N as u64;
         aligned(at, bytes, "reads")?;
         let epoch = self.epoch;
         let Some((a, offset)) = self.memory.find(at, bytes) else { return Err(self.outside(at, bytes, "reads")) };
@@ -185,44 +217,43 @@ impl Core<'_> {
         }
         if order == Order::NonCoherent && a.stored_in(epoch, offset, bytes) {
             let message = format!(
-                "reads {len} bytes at {at:#x} through the read-only cache (ld.global.nc), which this launch has written"
+                "reads {N} bytes at {at:#x} through the read-only cache (ld.global.nc), which this launch has written"
             );
             return Err(Fault::new(Kind::Race, message));
         }
-        raw[..len].copy_from_slice(&a.data[offset as usize..offset as usize + len]);
+        let value = a.data[offset as usize..offset as usize + N].try_into().expect("N bytes");
         self.counters.minimal_read_bytes += a.note_read(epoch, offset, bytes);
-        Ok(())
+        Ok(value)
     }
 
-    fn write_global(&mut self, at: &Wide, mask: u32, len: usize, raw: &Raw) -> Result<(), Stopped> {
-        let bytes = len as u64;
-        self.counters.global_store_bytes += u64::from(mask.count_ones()) * bytes;
+    fn write_global<const N: usize>(&mut self, at: &Wide, mask: u32, raw: &Raw<N>) -> Result<(), Stopped> {
+        let (bytes, count) = (N as u64, u64::from(mask.count_ones()));
+        self.counters.global_store_bytes += count * bytes;
         self.count_sectors(at, mask, bytes);
         if let Some(start) = contiguous(at, mask, bytes)
             && start.is_multiple_of(bytes)
-            && let total = bytes * u64::from(mask.count_ones())
-            && let Some((a, offset)) = self.memory.find(start, total)
+            && let Some((a, offset)) = self.memory.find(start, bytes * count)
         {
-            self.counters.minimal_written_bytes += a.note_store(self.epoch, offset, total);
-            let data = &mut a.data[offset as usize..(offset + total) as usize];
+            self.counters.minimal_written_bytes += a.note_store(self.epoch, offset, bytes * count);
+            let data = &mut a.data[offset as usize..(offset + bytes * count) as usize];
             for (k, lane) in lanes(mask).enumerate() {
-                data[k * len..(k + 1) * len].copy_from_slice(&raw[lane][..len]);
+                data[k * N..(k + 1) * N].copy_from_slice(&raw[lane]);
             }
             return Ok(());
         }
         for lane in lanes(mask) {
-            self.write_one(at[lane], len, &raw[lane]).map_err(|f| at_lane(lane, f))?;
+            self.write_one(at[lane], &raw[lane]).map_err(|f| at_lane(lane, f))?;
         }
         Ok(())
     }
 
     /// Writes global memory for one lane.
-    pub fn write_one(&mut self, at: u64, len: usize, raw: &[u8; 16]) -> Result<(), Fault> {
-        let bytes = len as u64;
+    pub fn write_one<const N: usize>(&mut self, at: u64, value: &[u8; N]) -> Result<(), Fault> {
+        let bytes = N as u64;
         aligned(at, bytes, "writes")?;
         let epoch = self.epoch;
         let Some((a, offset)) = self.memory.find(at, bytes) else { return Err(self.outside(at, bytes, "writes")) };
-        a.data[offset as usize..offset as usize + len].copy_from_slice(&raw[..len]);
+        a.data[offset as usize..offset as usize + N].copy_from_slice(value);
         self.counters.minimal_written_bytes += a.note_store(epoch, offset, bytes);
         Ok(())
     }
@@ -232,84 +263,76 @@ impl Core<'_> {
         Fault::new(Kind::OutOfBounds, format!("{verb} {bytes} bytes at {at:#x}: {}", self.memory.nearest(at)))
     }
 
-    fn read_shared(
+    fn read_shared<const N: usize>(
         &mut self,
         warp: usize,
         shared: &mut Shared,
         at: &Wide,
         mask: u32,
-        len: usize,
         order: Order,
-        raw: &mut Raw,
+        raw: &mut Raw<N>,
     ) -> Result<(), Stopped> {
         self.counters.shared_accesses += 1;
+        self.counters.bank_conflicts += extra_passes(at, mask, N);
         let access = access(order);
-        if let Some(start) = uniform(at, mask) {
-            let lane = mask.trailing_zeros() as usize;
-            let read = |shared: &mut Shared| {
-                let a = shared.check_range(start, len, "reads")?;
-                shared.note_read(warp, lane, a, len, access, mask.count_ones() > 1)?;
-                Ok(a)
-            };
-            let a = read(shared).map_err(|f| at_lane(lane, f))?;
-            let mut value = [0; 16];
-            value[..len].copy_from_slice(&shared.data[a..a + len]);
-            put(raw, [value; 32], mask);
-            return Ok(());
-        }
-        self.counters.bank_conflicts += extra_passes(at, mask, len);
-        for lane in lanes(mask) {
-            let a = shared.check_range(at[lane], len, "reads").map_err(|f| at_lane(lane, f))?;
-            shared.note_read(warp, lane, a, len, access, false).map_err(|f| at_lane(lane, f))?;
-            raw[lane][..len].copy_from_slice(&shared.data[a..a + len]);
+        let mut rest = mask;
+        while rest != 0 {
+            let lane = rest.trailing_zeros() as usize;
+            // Lanes that follow each other and read the same bytes share one check.
+            let mut end = lane + 1;
+            while end < 32 && rest >> end & 1 == 1 && at[end] == at[lane] {
+                end += 1;
+            }
+            rest &= (u64::MAX << end) as u32;
+            let a = shared.read(warp, lane, at[lane], N, access, end > lane + 1).map_err(|f| at_lane(lane, f))?;
+            let value: [u8; N] = shared.data[a..a + N].try_into().expect("N bytes");
+            raw[lane..end].fill(value);
         }
         Ok(())
     }
 
-    fn write_shared(
+    fn write_shared<const N: usize>(
         &mut self,
         warp: usize,
         shared: &mut Shared,
         at: &Wide,
         mask: u32,
-        len: usize,
         order: Order,
-        raw: &Raw,
+        raw: &Raw<N>,
     ) -> Result<(), Stopped> {
         self.counters.shared_accesses += 1;
-        self.counters.bank_conflicts += extra_passes(at, mask, len);
+        self.counters.bank_conflicts += extra_passes(at, mask, N);
         for lane in lanes(mask) {
-            let bytes = &raw[lane][..len];
-            let a = shared.check_range(at[lane], len, "writes").map_err(|f| at_lane(lane, f))?;
-            shared.note_write(warp, lane, a, bytes, access(order)).map_err(|f| at_lane(lane, f))?;
-            shared.data[a..a + len].copy_from_slice(bytes);
+            shared.write(warp, lane, at[lane], &raw[lane], access(order)).map_err(|f| at_lane(lane, f))?;
         }
         Ok(())
     }
+}
 
-    fn local(
-        &mut self,
-        local: &mut [u8],
-        at: &Wide,
-        mask: u32,
-        len: usize,
-        write: bool,
-        raw: &mut Raw,
-    ) -> Result<(), Stopped> {
-        let size = local.len() / 32;
-        for lane in lanes(mask) {
-            let verb = if write { "writes" } else { "reads" };
-            if at[lane].saturating_add(len as u64) > size as u64 {
-                let message =
-                    format!("{verb} {len} bytes at byte {} of the thread's {size} bytes of local memory", at[lane]);
-                return Err(at_lane(lane, Fault::new(Kind::OutOfBounds, message)));
-            }
-            aligned(at[lane], len as u64, verb).map_err(|f| at_lane(lane, f))?;
-            let place = &mut local[lane * size + at[lane] as usize..][..len];
-            if write { place.copy_from_slice(&raw[lane][..len]) } else { raw[lane][..len].copy_from_slice(place) }
-        }
-        Ok(())
+/// The place of an access in the local memory of all lanes.
+fn local_place(size: usize, lane: usize, at: u64, len: usize, verb: &str) -> Result<usize, Stopped> {
+    if at.saturating_add(len as u64) > size as u64 {
+        let message = format!("{verb} {len} bytes at byte {at} of the thread's {size} bytes of local memory");
+        return Err(at_lane(lane, Fault::new(Kind::OutOfBounds, message)));
     }
+    aligned(at, len as u64, verb).map_err(|f| at_lane(lane, f))?;
+    Ok(lane * size + at as usize)
+}
+
+fn read_local<const N: usize>(local: &[u8], at: &Wide, mask: u32, raw: &mut Raw<N>) -> Result<(), Stopped> {
+    for lane in lanes(mask) {
+        let place = local_place(local.len() / 32, lane, at[lane], N, "reads")?;
+        raw[lane].copy_from_slice(&local[place..place + N]);
+    }
+    Ok(())
+}
+
+fn write_local<const N: usize>(local: &mut [u8], at: &Wide, mask: u32, raw: &Raw<N>) -> Result<(), Stopped> {
+    for lane in lanes(mask) {
+        let place = local_place(local.len() / 32, lane, at[lane], N, "writes")?;
+        local[place..place + N].copy_from_slice(&raw[lane]);
+    }
+    Ok(())
 }
 
 /// How the check for races sees an access.
@@ -342,7 +365,12 @@ fn aligned(at: u64, bytes: u64, verb: &str) -> Result<(), Fault> {
 
 /// Moves what was loaded into registers.
 #[inline(always)]
-fn deposit(warp: &mut Warp, mask: u32, v: &Values, raw: &Raw) {
+fn deposit<const N: usize>(warp: &mut Warp, mask: u32, v: &Values, raw: &Raw<N>) {
+    if N == 4 && v.bytes == 4 && !v.wide {
+        let word = |r: &[u8; N]| u32::from_le_bytes([r[0], r[1 % N], r[2 % N], r[3 % N]]);
+        put(&mut warp.g.w[v.regs[0] as usize], std::array::from_fn(|i| word(&raw[i])), mask);
+        return;
+    }
     let n = v.bytes as usize;
     for (k, &r) in v.regs.iter().enumerate() {
         let mut out: Wide = [0; 32];
@@ -366,7 +394,7 @@ fn deposit(warp: &mut Warp, mask: u32, v: &Values, raw: &Raw) {
 
 /// Takes what is stored out of registers.
 #[inline(always)]
-fn withdraw(warp: &Warp, v: &Values, raw: &mut Raw) {
+fn withdraw<const N: usize>(warp: &Warp, v: &Values, raw: &mut Raw<N>) {
     let n = v.bytes as usize;
     for (k, &r) in v.regs.iter().enumerate() {
         for i in 0..32 {

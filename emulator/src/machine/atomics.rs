@@ -81,34 +81,37 @@ impl Core<'_> {
         let mut results = [0u64; 32];
         for lane in lanes(mask) {
             let mut one = |core: &mut Self| -> Result<(u64, u64), Fault> {
-                let mut raw = [0; 16];
                 if in_shared >> lane & 1 == 1 {
                     core.counters.shared_accesses += 1;
-                    let a = shared.check_range(at[lane], len, "updates")?;
-                    shared.note_read(warp.index, lane, a, len, Access::Synchronising, false)?;
-                    raw[..len].copy_from_slice(&shared.data[a..a + len]);
-                    let old = u64::from_le_bytes(raw[..8].try_into().expect("8 bytes"));
+                    let a = shared.read(warp.index, lane, at[lane], len, Access::Synchronising, false)?;
+                    let mut bytes = [0; 8];
+                    bytes[..len].copy_from_slice(&shared.data[a..a + len]);
+                    let old = u64::from_le_bytes(bytes);
                     let new = combine(f, ty, old, get(b, lane), get(c, lane));
-                    shared.note_write(warp.index, lane, a, &new.to_le_bytes()[..len], Access::Synchronising)?;
-                    shared.data[a..a + len].copy_from_slice(&new.to_le_bytes()[..len]);
+                    shared.write(warp.index, lane, at[lane], &new.to_le_bytes()[..len], Access::Synchronising)?;
                     return Ok((old, new));
                 }
-                core.counters.global_requests += 1;
-                core.counters.global_sectors += 1;
-                core.counters.ideal_sectors += 1;
-                core.counters.global_load_bytes += len as u64;
-                core.counters.global_store_bytes += len as u64;
-                core.read_one(at[lane], len, Order::Synchronising, &mut raw)?;
-                let old = u64::from_le_bytes(raw[..8].try_into().expect("8 bytes"));
+                let counters = &mut core.counters;
+                counters.global_requests += 1;
+                counters.global_sectors += 1;
+                counters.ideal_sectors += 1;
+                counters.global_load_bytes += len as u64;
+                counters.global_store_bytes += len as u64;
+                let old = match len {
+                    8 => u64::from_le_bytes(core.read_one(at[lane], Order::Synchronising)?),
+                    _ => u64::from(u32::from_le_bytes(core.read_one(at[lane], Order::Synchronising)?)),
+                };
                 let new = combine(f, ty, old, get(b, lane), get(c, lane));
-                raw[..len].copy_from_slice(&new.to_le_bytes()[..len]);
-                core.write_one(at[lane], len, &raw)?;
+                match len {
+                    8 => core.write_one(at[lane], &new.to_le_bytes())?,
+                    _ => core.write_one(at[lane], &(new as u32).to_le_bytes())?,
+                }
                 Ok((old, new))
             };
             let (old, new) = one(self).map_err(|f| at_lane(lane, f))?;
             results[lane] = old;
             if old != new {
-                self.progress = self.counters.warp_instructions;
+                self.spins = 0;
             }
         }
         match d {

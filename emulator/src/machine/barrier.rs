@@ -93,7 +93,7 @@ impl Core<'_> {
         }
         let bar = std::mem::take(bar);
         block.shared.meet(&bar.arrived);
-        self.progress = self.counters.warp_instructions;
+        self.spins = 0;
         for &v in &bar.waiting {
             let warp = &mut block.warps[v];
             warp.state = State::Ready;

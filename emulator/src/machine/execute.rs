@@ -3,7 +3,7 @@
 use super::block::Block;
 use super::simd::{lanes, lanes_where, put};
 use super::warp_wide::set;
-use super::{LOCAL_WINDOW, Launch, MULTIPROCESSORS, SHARED_WINDOW, WINDOW, convert, float, integer, matrix};
+use super::{LOCAL_WINDOW, Launch, MULTIPROCESSORS, SHARED_WINDOW, WINDOW, carry, convert, float, integer, matrix};
 use crate::counters::Counters;
 use crate::fault::{Fault, Kind};
 use crate::memory::Memory;
@@ -52,8 +52,8 @@ pub struct Core<'a> {
     pub epoch: u32,
     /// What the launch has cost so far.
     pub counters: Counters,
-    /// The count of instructions at which some thread last changed something that others can see.
-    pub progress: u64,
+    /// How often a warp has looked at what other warps may change since some thread last changed anything.
+    pub spins: u64,
 }
 
 impl Core<'_> {
@@ -89,6 +89,7 @@ impl Core<'_> {
             &Op::Count64 { f, d, a } => integer::count64(g, mask, f, d, a),
             &Op::Wide16 { signed, d, a, b, c } => integer::wide16(g, mask, signed, d, a, b, c),
             &Op::Wide32 { signed, d, a, b, c } => integer::wide32(g, mask, signed, d, a, b, c),
+            &Op::Carry { f, d, a, b, c } => carry::carry(g, mask, f, d, a, b, c),
             &Op::Bfi32 { d, a, b, pos, len } => integer::bfi32(g, mask, d, a, b, pos, len),
             &Op::Bfi64 { d, a, b, pos, len } => integer::bfi64(g, mask, d, a, b, pos, len),
             &Op::F32 { f, mode, d, a, b, c } => float::float32(g, mask, f, mode, d, a, b, c),
@@ -211,10 +212,15 @@ impl Core<'_> {
             Op::Ld { addr, order, v } => {
                 self.load(warp, shared, mask, addr, *order, v)?;
                 warp.pc += 1;
-                return Ok(if *order == Order::Synchronising { Flow::Yield } else { Flow::Go });
+                if *order != Order::Synchronising {
+                    return Ok(Flow::Go);
+                }
+                self.spins += 1;
+                return Ok(Flow::Yield);
             }
             Op::St { addr, order, v } => self.store(warp, shared, mask, addr, *order, v)?,
             Op::Atomic { addr, f, ty, d, b, c } => {
+                self.spins += 1;
                 self.atomic(warp, shared, mask, addr, *f, *ty, *d, *b, *c)?;
                 warp.pc += 1;
                 return Ok(Flow::Yield);
@@ -337,29 +343,41 @@ impl Core<'_> {
         bytes: u32,
         src_bytes: Option<R>,
     ) -> Result<(), Stopped> {
+        match bytes {
+            4 => self.copy_bytes::<4>(block, w, mask, dst, src, src_bytes),
+            8 => self.copy_bytes::<8>(block, w, mask, dst, src, src_bytes),
+            _ => self.copy_bytes::<16>(block, w, mask, dst, src, src_bytes),
+        }
+    }
+
+    fn copy_bytes<const N: usize>(
+        &mut self,
+        block: &mut Block,
+        w: usize,
+        mask: u32,
+        dst: &Addr,
+        src: &Addr,
+        src_bytes: Option<R>,
+    ) -> Result<(), Stopped> {
         let warp = &mut block.warps[w];
         let (to, from) = (warp.g.addresses(dst), warp.g.addresses(src));
-        let len = bytes as usize;
         // Lanes whose source is shorter get zeros for the rest; without a source nothing is read.
-        let take = |lane: usize| src_bytes.map_or(bytes, |r| warp.g.w[r as usize][lane].min(bytes)) as usize;
-        let mut raw = [[0; 16]; 32];
-        let whole = mask & lanes_where(|lane| take(lane) == len);
+        let take = |lane: usize| src_bytes.map_or(N, |r| (warp.g.w[r as usize][lane] as usize).min(N));
+        let mut raw = [[0; N]; 32];
+        let whole = mask & lanes_where(|lane| take(lane) == N);
         if whole != 0 {
-            self.read_global(&from, whole, len, Order::Plain, &mut raw)?;
+            self.read_global(&from, whole, Order::Plain, &mut raw)?;
         }
         for lane in lanes(mask & !whole) {
             for k in 0..take(lane) {
-                let mut one = [0; 16];
-                self.read_one(from[lane] + k as u64, 1, Order::Plain, &mut one).map_err(|f| at_lane(lane, f))?;
-                raw[lane][k] = one[0];
+                let [byte] = self.read_one(from[lane] + k as u64, Order::Plain).map_err(|f| at_lane(lane, f))?;
+                raw[lane][k] = byte;
             }
         }
         self.counters.shared_accesses += 1;
         for lane in lanes(mask) {
-            let shared = &mut block.shared;
-            let at = shared.check_range(to[lane], len, "copies to").map_err(|f| at_lane(lane, f))?;
-            shared.begin_copy(w, lane, at, len).map_err(|f| at_lane(lane, f))?;
-            block.warps[w].copies.begin(lane, at, &raw[lane][..len]);
+            let at = block.shared.begin_copy(w, lane, to[lane], N).map_err(|f| at_lane(lane, f))?;
+            block.warps[w].copies.begin(lane, at, &raw[lane]);
         }
         Ok(())
     }

@@ -121,11 +121,15 @@ fn lop3(table: u8, a: u32, b: u32, c: u32) -> u32 {
     out
 }
 
-/// The position of the highest bit that differs from the sign (or is one); all ones if there is none.
+/// `bfind`: the position of the highest bit that differs from the sign (or is one), or how far it is from the top; all ones if
+/// there is none.
 #[inline(always)]
-fn bfind(a: u64, bits: u32, signed: bool) -> u32 {
+fn bfind(f: Int, a: u64, bits: u32) -> u32 {
+    let signed = matches!(f, Int::BfindS | Int::BfindShiftS);
     let a = if signed && a >> (bits - 1) & 1 == 1 { !a & (u64::MAX >> (64 - bits)) } else { a };
-    63u32.wrapping_sub(a.leading_zeros())
+    let position = 63u32.wrapping_sub(a.leading_zeros());
+    let shift = matches!(f, Int::BfindShiftS | Int::BfindShiftU) && a != 0;
+    if shift { bits - 1 - position } else { position }
 }
 
 over_lanes! {
@@ -154,8 +158,7 @@ over_lanes! {
                     },
                     Int::Popc => for i in 0..32 { out[i] = a[i].count_ones() },
                     Int::Clz => for i in 0..32 { out[i] = a[i].leading_zeros() },
-                    Int::BfindU => for i in 0..32 { out[i] = bfind(a[i].into(), 32, false) },
-                    Int::BfindS => for i in 0..32 { out[i] = bfind(a[i].into(), 32, true) },
+                    Int::BfindU | Int::BfindS | Int::BfindShiftU | Int::BfindShiftS => for i in 0..32 { out[i] = bfind(f, a[i].into(), 32) },
                     Int::Mul24U => for i in 0..32 { out[i] = (a[i] & 0xff_ffff).wrapping_mul(b[i] & 0xff_ffff) },
                     Int::Mul24S => for i in 0..32 {
                         let low = |v: u32| (v << 8) as i32 >> 8;
@@ -240,7 +243,7 @@ over_lanes! {
             out[i] = match f {
                 Int::Popc => a[i].count_ones(),
                 Int::Clz => a[i].leading_zeros(),
-                _ => bfind(a[i], 64, f == Int::BfindS),
+                _ => bfind(f, a[i], 64),
             };
         }
         put(&mut g.w[d as usize], out, mask);

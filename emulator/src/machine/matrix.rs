@@ -40,8 +40,8 @@ impl Core<'_> {
             let mut rows = [[0u8; 16]; 8];
             for (row, bytes) in rows.iter_mut().enumerate() {
                 let lane = 8 * m + row;
-                let a = shared.check_range(at[lane], 16, "reads").map_err(|f| at_lane(lane, f))?;
-                shared.note_read(warp.index, lane, a, 16, Access::Plain, true).map_err(|f| at_lane(lane, f))?;
+                let a =
+                    shared.read(warp.index, lane, at[lane], 16, Access::Plain, true).map_err(|f| at_lane(lane, f))?;
                 bytes.copy_from_slice(&shared.data[a..a + 16]);
             }
             self.counters.shared_accesses += 1;

@@ -1,6 +1,6 @@
 //! Runs a kernel: warps of 32 lanes, in an order that a seed decides.
 //!
-//! [`schedule`] picks warps, [`execute`] executes one instruction of a warp; [`integer`], [`float`], [`convert`] and [`matrix`]
+//! [`schedule`] picks warps, [`execute`] executes one instruction of a warp; [`integer`], [`carry`], [`float`], [`convert`] and [`matrix`]
 //! compute, [`access`], [`atomics`], [`shared`] and [`async_copy`] touch memory, [`warp_wide`] and [`barrier`] synchronise.
 
 mod access;
@@ -8,6 +8,7 @@ mod async_copy;
 mod atomics;
 mod barrier;
 mod block;
+mod carry;
 mod convert;
 mod execute;
 mod float;

@@ -22,8 +22,8 @@ const TURN: u32 = 2000;
 const ROUNDS: usize = 16;
 /// Blocks that are resident when none waits for another.
 const FEW: usize = 3;
-/// Warp instructions without any store, successful atomic or barrier after which the launch counts as stuck, if warps spin.
-const PATIENCE: u64 = 1 << 25;
+/// Looks at memory without any store, successful atomic, barrier or exit in between, after which a launch counts as stuck.
+const PATIENCE: u64 = 1 << 20;
 
 /// SplitMix64: a small generator for the order of things.
 struct Order(u64);
@@ -60,7 +60,7 @@ pub fn launch(
     let epoch = memory.begin_launch();
     let params = &launch.params[..];
     let program = &k.program;
-    let mut core = Core { module, program, launch, params, memory, epoch, counters: Counters::default(), progress: 0 };
+    let mut core = Core { module, program, launch, params, memory, epoch, counters: Counters::default(), spins: 0 };
     core.counters.launches = 1;
     let done = Schedule { core: &mut core, kernel: k, addresses, resident }.run(blocks);
     counters.add(&core.counters);
@@ -229,7 +229,7 @@ impl Schedule<'_, '_> {
                     for id in 0..block.barriers.len() {
                         self.core.check_exited(block, id).map_err(|stopped| self.placed(block, w, pc, stopped))?;
                     }
-                    self.core.progress = self.core.counters.warp_instructions;
+                    self.core.spins = 0;
                     return Ok(Flow::Go);
                 }
             }
@@ -242,7 +242,7 @@ impl Schedule<'_, '_> {
 
     /// Spinning for very long while nobody changes anything is a fault.
     fn check_patience(&self, active: &[Block], not_started: usize) -> Result<(), Fault> {
-        if self.core.counters.warp_instructions - self.core.progress < PATIENCE {
+        if self.core.spins < PATIENCE {
             return Ok(());
         }
         let spins = |b: &&Block| b.warps.iter().any(|w| w.state == State::Ready);

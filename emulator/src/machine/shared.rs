@@ -44,21 +44,21 @@ pub struct Shared {
     /// Contents.
     pub data: Vec<u8>,
     granules: Vec<Granule>,
-    /// Bytes of a granule.
-    width: usize,
+    /// A granule has 2^shift bytes.
+    shift: u32,
     /// `known[v][w]`: the latest clock of warp `w` that warp `v` knows; `known[v][v]` is its own clock.
-    known: Vec<Vec<u32>>,
+    known: Vec<[u32; 32]>,
 }
 
 impl Shared {
     /// Memory that nobody has written.
     pub fn new(bytes: usize, width: u32, warps: usize) -> Self {
-        let width = width as usize;
+        let shift = width.trailing_zeros();
         let mut shared = Shared {
             data: vec![0; bytes],
-            granules: vec![FRESH; bytes.div_ceil(width)],
-            width,
-            known: vec![vec![0; warps]; warps],
+            granules: vec![FRESH; (bytes >> shift) + 1],
+            shift,
+            known: vec![[0; 32]; warps],
         };
         shared.reset();
         shared
@@ -68,7 +68,7 @@ impl Shared {
     pub fn reset(&mut self) {
         self.granules.fill(FRESH);
         for (v, known) in self.known.iter_mut().enumerate() {
-            known.fill(0);
+            *known = [0; 32];
             known[v] = 1;
         }
     }
@@ -81,11 +81,10 @@ impl Shared {
 
     /// These warps have met at a barrier.
     pub fn meet(&mut self, warps: &[usize]) {
-        let n = self.known.len();
-        let joined: Vec<u32> = (0..n).map(|w| warps.iter().map(|&v| self.known[v][w]).max().unwrap_or(0)).collect();
+        let joined: [u32; 32] = std::array::from_fn(|w| warps.iter().map(|&v| self.known[v][w]).max().unwrap_or(0));
         for &v in warps {
             let clock = self.known[v][v];
-            self.known[v].copy_from_slice(&joined);
+            self.known[v] = joined;
             self.known[v][v] = clock + 1;
         }
     }
@@ -104,101 +103,115 @@ impl Shared {
 
     #[inline(always)]
     fn span(&self, at: usize, len: usize) -> std::ops::RangeInclusive<usize> {
-        at / self.width..=(at + len - 1) / self.width
+        at >> self.shift..=(at + len - 1) >> self.shift
     }
 
     /// Bounds and alignment of an access.
     #[inline(always)]
-    pub fn check_range(&self, at: u64, len: usize, verb: &str) -> Result<usize, Fault> {
-        if at.saturating_add(len as u64) > self.data.len() as u64 {
-            let size = self.data.len();
-            let message = format!("{verb} {len} bytes at byte {at} of the block's {size} bytes of shared memory");
-            return Err(Fault::new(Kind::OutOfBounds, message));
+    fn check_range(&self, at: u64, len: usize, verb: &str) -> Result<usize, Fault> {
+        let size = self.data.len() as u64;
+        if at & (len as u64 - 1) == 0 && at < size && len as u64 <= size - at {
+            return Ok(at as usize);
         }
-        if !at.is_multiple_of(len as u64) {
-            let message = format!("{verb} {len} bytes at byte {at} of shared memory, which is not aligned to {len}");
-            return Err(Fault::new(Kind::Misaligned, message));
-        }
-        Ok(at as usize)
+        Err(if at.saturating_add(len as u64) > size {
+            Fault::new(
+                Kind::OutOfBounds,
+                format!("{verb} {len} bytes at byte {at} of the block's {size} bytes of shared memory"),
+            )
+        } else {
+            Fault::new(
+                Kind::Misaligned,
+                format!("{verb} {len} bytes at byte {at} of shared memory, which is not aligned to {len}"),
+            )
+        })
     }
 
     /// Checks and notes a read by lane `lane` of `warp`; `several` if it stands for more lanes that read the same bytes.
+    /// Returns where the bytes are.
     #[inline(always)]
-    pub fn note_read(
+    pub fn read(
         &mut self,
         warp: usize,
         lane: usize,
-        at: usize,
+        at: u64,
         len: usize,
         access: Access,
         several: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<usize, Fault> {
+        let at = self.check_range(at, len, "reads")?;
         let me = (warp * 32 + lane) as u16;
         let clock = self.known[warp][warp];
+        let mine = if several { me | SEVERAL } else { me };
         for i in self.span(at, len) {
-            let g = self.granules[i];
-            if g.copier != NOBODY {
-                return Err(self.pending(i, "reads", len, at));
-            }
-            if g.writer == NOBODY {
-                let message = format!(
-                    "reads {len} bytes at byte {at} of shared memory, but nobody has written byte {}",
-                    i * self.width
-                );
-                return Err(Fault::new(Kind::Unwritten, message));
-            }
-            let both = g.writer & SYNCHRONISING != 0 && access == Access::Synchronising;
-            if !both && !self.ordered(g.writer, g.written_at, warp, me) {
-                return Err(self.race(i, "reads", len, at, g.writer, "wrote"));
+            let (known, g) = (&self.known[warp], &self.granules[i]);
+            // What a plain write left, and this lane knows of.
+            let own = usize::from(g.writer >> 5) == warp && g.writer != me;
+            let plain = g.writer & (SYNCHRONISING | SEVERAL) == 0 && g.copier == NOBODY;
+            let ordered = plain && g.written_at <= known[usize::from(g.writer >> 5 & 31)] - u32::from(own);
+            if !ordered || access == Access::Synchronising {
+                self.check_read(i, warp, me, at, len, access)?;
             }
             if access == Access::Synchronising {
                 continue;
             }
-            let mine = if several { me | SEVERAL } else { me };
+            let known = &self.known[warp];
+            let g = &mut self.granules[i];
             for slot in 0..2 {
                 let (reader, when) = (g.readers[slot], g.read_at[slot]);
-                let same_warp = reader != NOBODY && usize::from((reader & THREAD) >> 5) == warp;
-                let g = &mut self.granules[i];
-                if same_warp && when == clock {
-                    if reader & THREAD != me {
-                        g.readers[slot] = reader | SEVERAL;
-                    } else if several {
-                        g.readers[slot] = mine;
-                    }
-                    break;
-                }
-                if reader == NOBODY || same_warp || when <= self.known[warp][usize::from((reader & THREAD) >> 5)] {
-                    (g.readers[slot], g.read_at[slot]) = (mine, clock);
-                    break;
-                }
+                let other = usize::from((reader & THREAD) >> 5);
+                let record = if reader == NOBODY {
+                    mine
+                } else if other == warp {
+                    if when < clock || reader == mine { mine } else { reader | SEVERAL }
+                } else if when <= known[other] {
+                    mine
+                } else {
+                    // A read by another warp at the same time: the next record is free for this one, or two are enough.
+                    continue;
+                };
+                (g.readers[slot], g.read_at[slot]) = (record, clock);
+                break;
             }
+        }
+        Ok(at)
+    }
+
+    /// The check of a read of granule `i` in full.
+    fn check_read(&self, i: usize, warp: usize, me: u16, at: usize, len: usize, access: Access) -> Result<(), Fault> {
+        let g = &self.granules[i];
+        if g.copier != NOBODY {
+            return Err(self.pending(i, "reads", len, at));
+        }
+        if g.writer == NOBODY {
+            let message = format!(
+                "reads {len} bytes at byte {at} of shared memory, but nobody has written byte {}",
+                i << self.shift
+            );
+            return Err(Fault::new(Kind::Unwritten, message));
+        }
+        let both = g.writer & SYNCHRONISING != 0 && access == Access::Synchronising;
+        if !both && !self.ordered(g.writer, g.written_at, warp, me) {
+            return Err(self.race(i, "reads", len, at, g.writer, "wrote"));
         }
         Ok(())
     }
 
-    /// Checks and notes a write by lane `lane` of `warp`. `bytes` is what it writes: two unordered writes of the same bytes
-    /// are no race.
+    /// Checks and does a write of `bytes` by lane `lane` of `warp`. Two unordered writes of the same bytes are no race.
     #[inline(always)]
-    pub fn note_write(
-        &mut self,
-        warp: usize,
-        lane: usize,
-        at: usize,
-        bytes: &[u8],
-        access: Access,
-    ) -> Result<(), Fault> {
+    pub fn write(&mut self, warp: usize, lane: usize, at: u64, bytes: &[u8], access: Access) -> Result<(), Fault> {
+        let len = bytes.len();
+        let at = self.check_range(at, len, "writes")?;
         let me = (warp * 32 + lane) as u16;
         let clock = self.known[warp][warp];
-        let len = bytes.len();
         for i in self.span(at, len) {
-            let g = self.granules[i];
-            if g.copier != NOBODY {
+            if self.granules[i].copier != NOBODY {
                 return Err(self.pending(i, "writes", len, at));
             }
             self.check_write(i, warp, me, at, len, Some(bytes), access)?;
             let writer = if access == Access::Synchronising { me | SYNCHRONISING } else { me };
             self.granules[i] = Granule { writer, written_at: clock, ..FRESH };
         }
+        self.data[at..at + len].copy_from_slice(bytes);
         Ok(())
     }
 
@@ -229,8 +242,9 @@ impl Shared {
         Ok(())
     }
 
-    /// An asynchronous copy to these bytes begins: it may land at any time from now on.
-    pub fn begin_copy(&mut self, warp: usize, lane: usize, at: usize, len: usize) -> Result<(), Fault> {
+    /// An asynchronous copy to these bytes begins: it may land at any time from now on. Returns where the bytes are.
+    pub fn begin_copy(&mut self, warp: usize, lane: usize, at: u64, len: usize) -> Result<usize, Fault> {
+        let at = self.check_range(at, len, "copies to")?;
         let me = (warp * 32 + lane) as u16;
         for i in self.span(at, len) {
             if self.granules[i].copier != NOBODY {
@@ -239,7 +253,7 @@ impl Shared {
             self.check_write(i, warp, me, at, len, None, Access::Plain)?;
             self.granules[i].copier = me;
         }
-        Ok(())
+        Ok(at)
     }
 
     /// The copying thread has waited: the bytes are there, as if it had written them now.
@@ -265,7 +279,7 @@ impl Shared {
         let message = format!(
             "{verb} {len} bytes at byte {at} of shared memory; thread {} {did} byte {} of it, and no barrier stands between them",
             other & THREAD,
-            granule * self.width
+            granule << self.shift
         );
         Fault::new(Kind::Race, message)
     }
@@ -273,7 +287,18 @@ impl Shared {
 
 /// Passes that bank conflicts add to an access of `len` bytes at each of these addresses: 32 banks of 4 bytes, wider accesses
 /// in as many phases as it takes to move 128 bytes each.
+#[inline(always)]
 pub fn extra_passes(at: &[u64; 32], mask: u32, len: usize) -> u64 {
+    // Words within one row of the banks never conflict.
+    let row = at[mask.trailing_zeros() as usize] / 128;
+    let mut one_row = len <= 4;
+    for i in 0..32 {
+        one_row &= mask >> i & 1 == 0 || at[i] / 128 == row;
+    }
+    if one_row { 0 } else { count_passes(at, mask, len) }
+}
+
+fn count_passes(at: &[u64; 32], mask: u32, len: usize) -> u64 {
     let lanes_per_phase = if len <= 4 { 32 } else { 128 / len };
     let mut extra = 0;
     for phase in 0..32 / lanes_per_phase {
@@ -326,20 +351,20 @@ mod tests {
     #[test]
     fn orders_of_two_warps() {
         let mut s = Shared::new(64, 4, 2);
-        s.note_write(0, 0, 0, &[1; 4], Access::Plain).unwrap();
-        assert_eq!(s.note_read(0, 1, 0, 4, Access::Plain, false).unwrap_err().kind, Kind::Race);
+        s.write(0, 0, 0, &[1; 4], Access::Plain).unwrap();
+        assert_eq!(s.read(0, 1, 0, 4, Access::Plain, false).unwrap_err().kind, Kind::Race);
         s.tick(0);
-        s.note_read(0, 1, 0, 4, Access::Plain, false).unwrap();
-        assert_eq!(s.note_read(1, 0, 0, 4, Access::Plain, false).unwrap_err().kind, Kind::Race);
+        s.read(0, 1, 0, 4, Access::Plain, false).unwrap();
+        assert_eq!(s.read(1, 0, 0, 4, Access::Plain, false).unwrap_err().kind, Kind::Race);
         s.meet(&[0, 1]);
-        s.note_read(1, 0, 0, 4, Access::Plain, false).unwrap();
-        s.note_read(0, 0, 0, 4, Access::Plain, false).unwrap();
+        s.read(1, 0, 0, 4, Access::Plain, false).unwrap();
+        s.read(0, 0, 0, 4, Access::Plain, false).unwrap();
         // Both warps have read: neither may write.
         for warp in 0..2 {
-            assert_eq!(s.note_write(warp, 0, 0, &[2; 4], Access::Plain).unwrap_err().kind, Kind::Race, "{warp}");
+            assert_eq!(s.write(warp, 0, 0, &[2; 4], Access::Plain).unwrap_err().kind, Kind::Race, "{warp}");
         }
         s.meet(&[0, 1]);
-        s.note_write(1, 0, 0, &[2; 4], Access::Plain).unwrap();
-        assert_eq!(s.note_read(0, 0, 4, 4, Access::Plain, false).unwrap_err().kind, Kind::Unwritten);
+        s.write(1, 0, 0, &[2; 4], Access::Plain).unwrap();
+        assert_eq!(s.read(0, 0, 4, 4, Access::Plain, false).unwrap_err().kind, Kind::Unwritten);
     }
 }

@@ -8,6 +8,8 @@ use crate::ptx::inst::{Addr, Base, NOWHERE, P, Program, R};
 pub struct Registers {
     /// Predicates, a bit per lane.
     pub p: Vec<u32>,
+    /// Carry flags, a bit per lane.
+    pub carry: u32,
     /// 32-bit registers.
     pub w: Vec<Word>,
     /// 64-bit registers.
@@ -19,7 +21,7 @@ impl Registers {
     pub fn new(program: &Program, addresses: &[(R, u64)]) -> Self {
         let [p, w, d] = program.registers.map(|n| n as usize);
         // A NaN in every register that nobody has set: using one is seen in the result.
-        let mut g = Registers { p: vec![0; p], w: vec![[0x7fc0_dead; 32]; w], d: vec![[0x7ff8_dead_7fc0_dead; 32]; d] };
+        let mut g = Registers { p: vec![0; p], carry: 0, w: vec![[0x7fc0_dead; 32]; w], d: vec![[0x7ff8_dead_7fc0_dead; 32]; d] };
         for &(r, v) in &program.literals[0] {
             g.p[r as usize] = v as u32;
         }

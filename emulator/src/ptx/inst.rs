@@ -78,6 +78,8 @@ pub enum Int {
     Clz,
     BfindU,
     BfindS,
+    BfindShiftU,
+    BfindShiftS,
 }
 
 /// Floating-point functions of up to three operands.
@@ -362,6 +364,7 @@ pub enum Op {
         b: R,
         c: R,
     },
+    Carry { f: Carry, d: R, a: R, b: R, c: R },
     Bfi32 {
         d: R,
         a: R,
@@ -607,6 +610,23 @@ pub enum Op {
     /// Fences and hints: the machine's memory is sequentially consistent.
     Nop,
     Nanosleep,
+}
+
+/// An addition, subtraction or multiply-add with carry.
+#[derive(Clone, Copy, Debug)]
+pub struct Carry {
+    /// 64 bits instead of 32.
+    pub wide: bool,
+    /// Whether the factors are signed.
+    pub signed: bool,
+    /// Which half of the product of `a` and `b` is added to `c`; `None` adds `a` and `b`.
+    pub high: Option<bool>,
+    /// Whether `b` is subtracted from `a`.
+    pub subtracts: bool,
+    /// Whether the carry flag is added (or subtracted) too.
+    pub takes: bool,
+    /// Whether the carry flag is written.
+    pub gives: bool,
 }
 
 /// The reduction of `bar.red` over the predicate `a`.

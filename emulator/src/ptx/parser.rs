@@ -15,7 +15,10 @@ pub fn parse(tokens: &[Located]) -> Parsed<Syntax> {
     let mut module = Syntax::default();
     while let Some(Token::Word(word)) = p.peek() {
         match word {
-            ".version" | ".target" | ".address_size" => p.skip_line(),
+            ".version" | ".target" | ".address_size" | ".loc" => {
+                p.next();
+                p.skip_line();
+            }
             ".file" => {
                 p.next();
                 let number = p.int()? as u32;
@@ -23,7 +26,6 @@ pub fn parse(tokens: &[Located]) -> Parsed<Syntax> {
                 module.files.insert(number, name.to_string());
                 p.skip_line();
             }
-            ".loc" => p.skip_line(),
             ".section" => p.skip_braces()?,
             ".visible" | ".weak" | ".extern" | ".common" => {
                 p.next();
@@ -104,8 +106,9 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Skips what follows the last token on its line.
     fn skip_line(&mut self) {
-        let line = self.line();
+        let line = self.tokens[self.at - 1].1;
         while self.at < self.tokens.len() && self.line() == line {
             self.at += 1;
         }
@@ -287,7 +290,6 @@ impl<'a> Parser<'a> {
                 Some(Token::Word(".loc")) => {
                     self.at += 1;
                     self.source = Some((self.int()? as u32, self.int()? as u32));
-                    self.at -= 1;
                     self.skip_line();
                 }
                 Some(Token::Word(".pragma")) => {

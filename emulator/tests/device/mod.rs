@@ -97,3 +97,51 @@ pub fn numbers(n: usize, seed: u32) -> Vec<f32> {
         })
         .collect()
 }
+
+/// Runs PTX once per row, with the row in %a, %b, %c (of `bits_in` bits, 16 to 64, and cut to 32 bits in %x, %y, %z) and the
+/// result taken from %d (of `bits_out` bits). Further registers: %p, %q, %t32, %t64, %t16.
+pub fn eval(bits_in: u32, bits_out: u32, code: &str, rows: &[[u64; 3]]) -> Vec<u64> {
+    let narrow = |from: &str, to: &str| match bits_in {
+        64 => format!("cvt.u32.u64 {to}, {from};"),
+        32 => format!("mov.b32 {to}, {from};"),
+        _ => format!("cvt.u32.u16 {to}, {from};"),
+    };
+    let n = rows.len();
+    let text = format!(
+        ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 in, .param .u64 out, .param .u32 n)\n{{\n\
+         .reg .pred %p, %q, %last;\n.reg .b{bits_in} %a, %b, %c;\n.reg .b{bits_out} %d;\n.reg .b32 %x, %y, %z, %i, %n, %t32;\n\
+         .reg .b64 %in, %out, %t64;\n.reg .b16 %t16, %u16;\n\
+         ld.param.u64 %in, [in];\nld.param.u64 %out, [out];\nld.param.u32 %n, [n];\n\
+         mov.u32 %i, %ctaid.x;\nmov.u32 %t32, %ntid.x;\nmov.u32 %x, %tid.x;\nmad.lo.u32 %i, %i, %t32, %x;\n\
+         setp.ge.u32 %last, %i, %n;\n@%last ret;\n\
+         mul.wide.u32 %t64, %i, 24;\nadd.u64 %in, %in, %t64;\nmul.wide.u32 %t64, %i, 8;\nadd.u64 %out, %out, %t64;\n\
+         ld.global.b{bits_in} %a, [%in];\nld.global.b{bits_in} %b, [%in+8];\nld.global.b{bits_in} %c, [%in+16];\n\
+         {}\n{}\n{}\n{code}\nst.global.b{bits_out} [%out], %d;\nret;\n}}\n",
+        narrow("%a", "%x"),
+        narrow("%b", "%y"),
+        narrow("%c", "%z"),
+    );
+    let module = Module::parse(&text).unwrap_or_else(|e| panic!("{e} in {code}"));
+    let mut gpu = Device::new();
+    let input = gpu.bytes(&rows.iter().flatten().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>());
+    let out = gpu.bytes(&vec![0; 8 * n]);
+    let args = [Arg::Pointer(input), Arg::Pointer(out), Arg::Int(n as u32)];
+    gpu.launch(&module, "k", [n.div_ceil(64) as u32, 1, 1], [64, 1, 1], 0, &args).unwrap_or_else(|e| panic!("{e} in {code}"));
+    let mut bytes = vec![0; 8 * n];
+    gpu.memory.read(out, &mut bytes).unwrap();
+    bytes.chunks(8).map(|b| u64::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+/// Every pair of the values, and a third that varies.
+pub fn pairs(values: &[u64]) -> Vec<[u64; 3]> {
+    let n = values.len();
+    (0..n * n).map(|i| [values[i / n], values[i % n], values[(i * 7 + i / n) % n]]).collect()
+}
+
+/// Checks an instruction against a function of its operands.
+pub fn check(bits_in: u32, bits_out: u32, code: &str, rows: &[[u64; 3]], want: impl Fn(u64, u64, u64) -> u64) {
+    for (row, got) in rows.iter().zip(eval(bits_in, bits_out, code, rows)) {
+        let [a, b, c] = *row;
+        assert_eq!(got, want(a, b, c), "{code} of {a:#x}, {b:#x}, {c:#x}: {got:#x}");
+    }
+}

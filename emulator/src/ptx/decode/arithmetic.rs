@@ -2,7 +2,7 @@
 
 use super::Mods;
 use super::operands::Operands;
-use crate::ptx::inst::{Cmp, Float, Int, Logic, Mode, Num, Op, R, Round, Test};
+use crate::ptx::inst::{Carry, Cmp, Float, Int, Logic, Mode, Num, Op, R, Round, Test};
 use crate::ptx::syntax::Operand;
 
 type Found = Result<Option<Op>, String>;
@@ -222,7 +222,36 @@ fn float(o: &mut Operands, base: &str, mods: &mut Mods, args: &[Operand]) -> Fou
     }))
 }
 
+/// `add.cc`, `addc`, `sub.cc`, `subc`, `mad.cc` and `madc`.
+fn carry(o: &mut Operands, base: &str, mods: &mut Mods, args: &[Operand]) -> Found {
+    let takes = base.ends_with('c');
+    let gives = mods.take("cc");
+    if !takes && !gives {
+        return Ok(None);
+    }
+    let ty = take_type(mods)?;
+    let high = match base {
+        "mad" | "madc" if mods.take("lo") => Some(false),
+        "mad" | "madc" if mods.take("hi") => Some(true),
+        "mad" | "madc" => return Err("one of .lo and .hi is wanted".into()),
+        _ => None,
+    };
+    if args.len() != if high.is_some() { 4 } else { 3 } {
+        return Err("the number of operands is wrong".into());
+    }
+    let bits = ty.bits();
+    let d = o.out(&args[0], bits)?;
+    let (a, b, c) = (o.source(&args[1], bits)?, o.source(&args[2], bits)?, o.source(args.get(3).unwrap_or(&args[2]), bits)?);
+    let subtracts = base.starts_with("sub");
+    Ok(Some(Op::Carry { f: Carry { wide: bits == 64, signed: ty.signed(), high, subtracts, takes, gives }, d, a, b, c }))
+}
+
 fn integer(o: &mut Operands, base: &str, mods: &mut Mods, args: &[Operand]) -> Found {
+    if matches!(base, "add" | "addc" | "sub" | "subc" | "mad" | "madc")
+        && let Some(op) = carry(o, base, mods, args)?
+    {
+        return Ok(Some(op));
+    }
     let known = [
         "add", "sub", "mul", "mad", "mul24", "div", "rem", "abs", "neg", "min", "max", "sad", "and", "or", "xor",
         "not", "cnot", "shl", "shr", "popc", "clz", "brev", "bfe", "bfind", "prmt", "shf",
@@ -263,6 +292,7 @@ fn integer(o: &mut Operands, base: &str, mods: &mut Mods, args: &[Operand]) -> F
         "popc" => (Some(Int::Popc), 1),
         "clz" => (Some(Int::Clz), 1),
         "brev" => (Some(Int::Brev), 1),
+        "bfind" if mods.take("shiftamt") => (Some(pick(Int::BfindShiftS, Int::BfindShiftU)), 1),
         "bfind" => (Some(pick(Int::BfindS, Int::BfindU)), 1),
         "bfe" => (Some(pick(Int::BfeS, Int::BfeU)), 3),
         "prmt" => (Some(Int::Prmt), 3),
