@@ -2,9 +2,9 @@
 
 mod device;
 
-use cuda::fault::{Fault, Kind};
-use cuda::ptx::Module;
 use device::{Arg, Device, fixture, numbers};
+use dreamer_emulator::fault::{Fault, Kind};
+use dreamer_emulator::ptx::Module;
 
 /// The fault's kind, after a check that its sentence has these words.
 fn kind(result: Result<(), Fault>, words: &[&str]) -> Kind {

@@ -126,7 +126,8 @@ pub fn eval(bits_in: u32, bits_out: u32, code: &str, rows: &[[u64; 3]]) -> Vec<u
     let input = gpu.bytes(&rows.iter().flatten().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>());
     let out = gpu.bytes(&vec![0; 8 * n]);
     let args = [Arg::Pointer(input), Arg::Pointer(out), Arg::Int(n as u32)];
-    gpu.launch(&module, "k", [n.div_ceil(64) as u32, 1, 1], [64, 1, 1], 0, &args).unwrap_or_else(|e| panic!("{e} in {code}"));
+    gpu.launch(&module, "k", [n.div_ceil(64) as u32, 1, 1], [64, 1, 1], 0, &args)
+        .unwrap_or_else(|e| panic!("{e} in {code}"));
     let mut bytes = vec![0; 8 * n];
     gpu.memory.read(out, &mut bytes).unwrap();
     bytes.chunks(8).map(|b| u64::from_le_bytes(b.try_into().unwrap())).collect()
