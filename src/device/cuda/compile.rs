@@ -1,6 +1,6 @@
 //! CUDA C to PTX or to machine code, by NVRTC, cached on disk.
 //!
-//! NVRTC is called by the functions of the very library that [`find::nvrtc`](super::find::nvrtc) opened, so that any of its versions will do
+//! NVRTC is called by the functions of the very library that [`find::nvrtc`] opened, so that any of its versions will do
 //! and `DREAMER_NVRTC` means what it says. A compiled image is kept under a hash of all that it depends on: source, name, options,
 //! architecture, format and NVRTC's version. A cached file carries a checksum; one that is damaged is compiled again.
 
@@ -56,7 +56,7 @@ impl Compiler {
     /// every image is compiled anew.
     ///
     /// # Errors
-    /// NVRTC is not there: see [`find::nvrtc`](super::find::nvrtc).
+    /// NVRTC is not there: see [`find::nvrtc`].
     pub fn find() -> Result<Self> {
         let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let caches = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
