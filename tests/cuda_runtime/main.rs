@@ -1,5 +1,6 @@
-//! Does what stands between the engine and a GPU work? Libraries are found or missed in a sentence, kernels compiled and cached, memory copied,
-//! streams kept in order, graphs replayed, faults reported. Runs on the emulated driver, through cudarc and the real NVRTC.
+//! Does what stands between the engine and a GPU work? Libraries are found or missed in a sentence, kernels compiled and
+//! cached, memory copied, streams kept in order, graphs replayed, faults reported. Runs on the emulated driver, through
+//! cudarc and the real NVRTC.
 //!
 //! A process has one emulated device, and a test that breaks its context breaks it for all: so tests take turns.
 #![cfg(feature = "cuda")]

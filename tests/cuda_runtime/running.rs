@@ -74,7 +74,8 @@ fn what_is_copied_comes_back() {
     assert!(empty.is_empty() && empty.to_vec(stream).unwrap().is_empty());
 }
 
-/// From page-locked memory the device reads when the copy's turn comes, so the values must be kept until then: `values` waits.
+/// From page-locked memory the device reads when the copy's turn comes, so the values must be kept until then: `values`
+/// waits.
 #[test]
 fn page_locked_values_wait_for_their_copy() {
     let Some(Rig { context, stream, .. }) = &Rig::new() else { return };
@@ -130,7 +131,8 @@ fn arguments_arrive_as_they_are_passed() {
     }
 }
 
-/// One stream copies, another computes. With an event the sum is right for every order; without, order 0 shows that it is not.
+/// One stream copies, another computes. With an event the sum is right for every order; without, order 0 shows that it is
+/// not.
 #[test]
 fn an_event_orders_two_streams() {
     let Some(rig) = &Rig::new() else { return };
@@ -250,7 +252,8 @@ fn full_memory_is_said_and_survived() {
     assert_eq!(rig.context.free_memory().unwrap(), before);
 }
 
-/// One element too far: the error says which kernel, where in it, and on which line. The context is broken from then on, and a new one works.
+/// One element too far: the error says which kernel, where in it, and on which line. The context is broken from then on,
+/// and a new one works.
 #[test]
 fn a_fault_is_told_with_its_place() {
     let Some(mut rig) = Rig::new() else { return };

@@ -60,7 +60,8 @@ pub fn enter(needs: Needs, body: impl FnOnce(&mut State) -> Outcome) -> c_int {
     }
 }
 
-/// Why the context is broken, or else why this thread's last failing call failed; empty if there is no more to say than the code.
+/// Why the context is broken, or else why this thread's last failing call failed; empty if there is no more to say than the
+/// code.
 pub fn why() -> String {
     let broken = state().broken.clone();
     broken.map_or_else(|| WHY.with_borrow(String::clone), |fault| fault.why)
@@ -87,8 +88,8 @@ pub unsafe fn put<T>(to: *mut T, value: T) -> Outcome {
     Ok(())
 }
 
-/// Defines exported functions, each under one or more names: `Needs [name other_name](arguments) |state| { body }`. The body is an
-/// [`Outcome`].
+/// Defines exported functions, each under one or more names: `Needs [name other_name](arguments) |state| { body }`. The
+/// body is an [`Outcome`].
 ///
 /// SAFETY of all bodies: the caller of a C function passes what cuda.h asks for. Pointers may be null where that is checked.
 macro_rules! exports {

@@ -36,8 +36,8 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Runs all nodes in an order that their edges allow: of those that are ready, the one that was captured last, or one that
-    /// the seed picks.
+    /// Runs all nodes in an order that their edges allow: of those that are ready, the one that was captured last, or one
+    /// that the seed picks.
     pub fn run(self: Arc<Self>, state: &mut State) -> Outcome {
         let mut waits: Vec<usize> = self.nodes.iter().map(|node| node.after.len()).collect();
         let mut followers = vec![Vec::new(); self.nodes.len()];

@@ -1,7 +1,7 @@
 //! Memory of the device and of the host, copies and fills.
 //!
-//! A copy from pageable memory has taken its bytes when the call returns, and a copy to pageable memory is done by then, as a driver does
-//! it. A copy from or to page-locked memory reads or writes when its turn comes.
+//! A copy from pageable memory has taken its bytes when the call returns, and a copy to pageable memory is done by then, as
+//! a driver does it. A copy from or to page-locked memory reads or writes when its turn comes.
 
 use std::alloc::Layout;
 use std::ffi::{c_uchar, c_uint, c_ushort};

@@ -1,7 +1,7 @@
 //! The functions of `libcuda` that a CUDA program calls, on emulated hardware.
 //!
-//! A handle (stream, event, module, function, graph) is a number that is looked up, so a stale one is an error and never a crash. One lock guards
-//! everything; a call that panics all the same answers `CUDA_ERROR_UNKNOWN`.
+//! A handle (stream, event, module, function, graph) is a number that is looked up, so a stale one is an error and never a
+//! crash. One lock guards everything; a call that panics all the same answers `CUDA_ERROR_UNKNOWN`.
 //!
 //! | file | holds |
 //! |---|---|
@@ -15,7 +15,8 @@
 //! | `device_calls`, `memory_calls`, `module_calls`, `stream_calls`, `graph_calls` | the exported functions |
 //! | `own_calls` | exported functions that no real driver has: faults in words, counters, order |
 //!
-//! The environment decides what the device is: `DREAMER_EMULATED_SM` (80 or 90, the default), `DREAMER_EMULATED_MEMORY` in bytes (8 GiB).
+//! The environment decides what the device is: `DREAMER_EMULATED_SM` (80 or 90, the default), `DREAMER_EMULATED_MEMORY` in
+//! bytes (8 GiB).
 
 mod call;
 mod capture;

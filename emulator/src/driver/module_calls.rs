@@ -1,7 +1,6 @@
 //! Modules, kernels and launches.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use std::path::Path;
 
 use super::call::{exports, put};
 use super::code::{Code, Failure, Outcome};
@@ -184,7 +183,8 @@ exports! {
 
     Health [cuModuleLoad](module: *mut u64, path: *const c_char) |s| {
         let path = name_at(path)?;
-        let bytes = std::fs::read(Path::new(&path)).map_err(|cause| Failure::new(Code::FileNotFound, format!("{path}: {cause}")))?;
+        let missing = |cause| Failure::new(Code::FileNotFound, format!("{path}: {cause}"));
+        let bytes = std::fs::read(&path).map_err(missing)?;
         put(module, s.load(&bytes)?)
     }
 
@@ -199,7 +199,8 @@ exports! {
     Health [cuModuleGetFunction](function: *mut u64, module: u64, name: *const c_char) |s| {
         let name = name_at(name)?;
         let module_state = s.modules.get(&module).ok_or(Code::InvalidHandle)?;
-        let kernel = module_state.kernel(&name).ok_or_else(|| Failure::new(Code::NotFound, format!("the module has no kernel {name}")))?;
+        let missing = || Failure::new(Code::NotFound, format!("the module has no kernel {name}"));
+        let kernel = module_state.kernel(&name).ok_or_else(missing)?;
         let shared_limit = SHARED_WITHOUT_ASKING.saturating_sub(kernel.shared_bytes);
         let handle = s.handle();
         s.functions.insert(handle, Function { module, name: name.into(), shared_limit });
@@ -235,7 +236,10 @@ exports! {
         let function = s.functions.get_mut(&function).ok_or(Code::InvalidHandle)?;
         match (attribute, u32::try_from(value)) {
             (8, Ok(bytes)) if bytes <= most => function.shared_limit = bytes,
-            (8, _) => return Err(Failure::new(Code::InvalidValue, format!("{value} bytes of shared memory; {} may have {most}", function.name))),
+            (8, _) => {
+                let why = format!("{value} bytes of shared memory; {} may have {most}", function.name);
+                return Err(Failure::new(Code::InvalidValue, why));
+            }
             // How shared memory and cache share their place.
             (9, _) => {}
             _ => return Err(Code::InvalidValue.into()),

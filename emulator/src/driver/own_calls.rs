@@ -5,9 +5,9 @@ use std::ffi::{c_char, c_int};
 use super::call::{Needs, enter, why};
 use crate::counters::Counters;
 
-/// Why the context is broken, or else why this thread's last failing call failed, as a sentence with kernel, block, warp, lane and source line;
-/// empty if the error's code says it all. Writes at most `length` bytes with a final zero, and returns how long the text is
-/// without the zero.
+/// Why the context is broken, or else why this thread's last failing call failed, as a sentence with kernel, block, warp,
+/// lane and source line; empty if the error's code says it all. Writes at most `length` bytes with a final zero, and
+/// returns how long the text is without the zero.
 ///
 /// # Safety
 /// `to` is null, or `length` bytes there may be written.
@@ -17,8 +17,8 @@ pub unsafe extern "C" fn dreamer_emulator_fault(to: *mut c_char, length: usize) 
     unsafe { hand_out(&why(), to, length) }
 }
 
-/// What all launches since the last reset cost: a JSON object with one object of numbers for each kernel. Work that no call has waited for is not
-/// in it. Writes and returns as [`dreamer_emulator_fault`] does.
+/// What all launches since the last reset cost: a JSON object with one object of numbers for each kernel. Work that no call
+/// has waited for is not in it. Writes and returns as [`dreamer_emulator_fault`] does.
 ///
 /// # Safety
 /// `to` is null, or `length` bytes there may be written.

@@ -86,8 +86,8 @@ impl State {
         self.handles
     }
 
-    /// Forgets everything that the context owned, as releasing the primary context for the last time does. Counters, order and
-    /// handles already used stay.
+    /// Forgets everything that the context owned, as releasing the primary context for the last time does. Counters, order
+    /// and handles already used stay.
     pub fn destroy_context(&mut self) {
         let fresh = State::new(Ok(self.model));
         for (at, layout) in std::mem::take(&mut self.pinned) {

@@ -1,8 +1,8 @@
 //! Queues of work.
 //!
-//! A call puts work into its stream's queue, and nothing runs until a call has to wait for it. Then only that runs for which it has to wait
-//! (order 0), or streams take turns that a seed decides. So a program that forgets to wait for an event gets to see it: without a seed, what it
-//! should have waited for has not run yet.
+//! A call puts work into its stream's queue, and nothing runs until a call has to wait for it. Then only that runs for
+//! which it has to wait (order 0), or streams take turns that a seed decides. So a program that forgets to wait for an
+//! event gets to see it: without a seed, what it should have waited for has not run yet.
 
 use std::collections::VecDeque;
 use std::time::Instant;

@@ -19,7 +19,8 @@ pub struct Buffer<T: Pod> {
 }
 
 impl<T: Pod> Buffer<T> {
-    /// Memory for `len` elements, at least one. Its contents are whatever was there; on the emulated driver reading it is a fault.
+    /// Memory for `len` elements, at least one. Its contents are whatever was there; on the emulated driver reading it is a
+    /// fault.
     ///
     /// # Errors
     /// The device's memory is full.
@@ -89,8 +90,8 @@ impl<T: Pod> Buffer<T> {
         self.upload_at(stream, 0, values)
     }
 
-    /// Copies `values` to where element `index` is. When the call returns, `values` may change. Not for captures: a replay would read
-    /// `values` again.
+    /// Copies `values` to where element `index` is. When the call returns, `values` may change. Not for captures: a replay
+    /// would read `values` again.
     ///
     /// # Errors
     /// The context is broken, or the stream is being captured.
@@ -107,8 +108,8 @@ impl<T: Pod> Buffer<T> {
         self.context.bound("upload", || unsafe { result::memcpy_htod_async(to, values, stream.inner().cu_stream()) })
     }
 
-    /// Copies page-locked values to the beginning, beside whatever other streams do. The values cannot change until that is done:
-    /// [`Pinned::values`] waits for it.
+    /// Copies page-locked values to the beginning, beside whatever other streams do. The values cannot change until that is
+    /// done: [`Pinned::values`] waits for it.
     ///
     /// # Errors
     /// The context is broken, or the stream is being captured: a replay would read values that may be changing.

@@ -1,8 +1,9 @@
 //! CUDA C to PTX or to machine code, by NVRTC, cached on disk.
 //!
 //! NVRTC is called by the functions of the very library that [`find::nvrtc`] opened, so that any of its versions will do
-//! and `DREAMER_NVRTC` means what it says. A compiled image is kept under a hash of all that it depends on: source, name, options,
-//! architecture, format and NVRTC's version. A cached file carries a checksum; one that is damaged is compiled again.
+//! and `DREAMER_NVRTC` means what it says. A compiled image is kept under a hash of all that it depends on: source, name,
+//! options, architecture, format and NVRTC's version. A cached file carries a checksum; one that is damaged is compiled
+//! again.
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::{Path, PathBuf};
@@ -39,7 +40,8 @@ pub struct Image {
     pub bytes: Vec<u8>,
     /// Which of the two.
     pub format: Format,
-    /// What NVRTC said: warnings, and with `--ptxas-options=-v` registers and spills. With the source's real files and lines.
+    /// What NVRTC said: warnings, and with `--ptxas-options=-v` registers and spills. With the source's real files and
+    /// lines.
     pub log: String,
     /// Whether it came from the cache.
     pub cached: bool,
@@ -52,8 +54,8 @@ pub struct Compiler {
 }
 
 impl Compiler {
-    /// Finds NVRTC. The cache is `dreamer-fast/kernels` in the user's cache folder (`XDG_CACHE_HOME`, or else `~/.cache`); without one
-    /// every image is compiled anew.
+    /// Finds NVRTC. The cache is `dreamer-fast/kernels` in the user's cache folder (`XDG_CACHE_HOME`, or else `~/.cache`);
+    /// without one every image is compiled anew.
     ///
     /// # Errors
     /// NVRTC is not there: see [`find::nvrtc`].
@@ -74,17 +76,18 @@ impl Compiler {
         format!("NVRTC {major}.{minor} ({})", self.nvrtc.path.display())
     }
 
-    /// Compiles a source. `name` stands in NVRTC's messages for lines that no `#line` assigns to another file. `options` are added to the architecture,
-    /// to C++17 and to line information. A source that includes nothing needs nothing else.
+    /// Compiles a source. `name` stands in NVRTC's messages for lines that no `#line` assigns to another file. `options`
+    /// are added to the architecture, to C++17 and to line information. A source that includes nothing needs nothing else.
     ///
     /// # Errors
-    /// NVRTC refuses the source (the error has its log), or does not know the architecture. That the cache cannot be written is no
-    /// error.
+    /// NVRTC refuses the source (the error has its log), or does not know the architecture. That the cache cannot be
+    /// written is no error.
     pub fn compile(&self, name: &str, source: &str, target: Target, options: &[&str]) -> Result<Image> {
         if !self.nvrtc.architectures.contains(&target.sm) {
             let (major, minor) = self.nvrtc.version;
             return Err(Error::new(format!(
-                "NVRTC {major}.{minor} cannot compile for sm_{}, only for {:?}: install another version and let DREAMER_NVRTC name it.",
+                "NVRTC {major}.{minor} cannot compile for sm_{}, only for {:?}: \
+                 install another version and let DREAMER_NVRTC name it.",
                 target.sm, self.nvrtc.architectures
             )));
         }

@@ -59,7 +59,8 @@ pub struct Info {
     pub multiprocessors: u32,
     /// Memory, in bytes.
     pub memory: u64,
-    /// Most shared memory of one block, in bytes; above 48 KiB only after [`Kernel::allow_shared`](super::Kernel::allow_shared).
+    /// Most shared memory of one block, in bytes; above 48 KiB only after
+    /// [`Kernel::allow_shared`](super::Kernel::allow_shared).
     pub shared_per_block: u32,
 }
 
@@ -70,7 +71,8 @@ impl fmt::Display for Info {
     }
 }
 
-/// A context on a device. Clones are the same context, which lives until the last clone and everything made from it is dropped.
+/// A context on a device. Clones are the same context, which lives until the last clone and everything made from it is
+/// dropped.
 #[derive(Clone, Debug)]
 pub struct Context {
     inner: Arc<CudaContext>,
@@ -104,7 +106,8 @@ impl Context {
             Error::new(format!("cannot use the device {device}: {}. {advice}", words(error)))
         };
         let inner = CudaContext::new(number).map_err(failed)?;
-        // cudarc would tie an event to every buffer, which a captured graph cannot wait for. Order is the callers' business: see `Stream`.
+        // cudarc would tie an event to every buffer, which a captured graph cannot wait for. Order is the callers'
+        // business: see `Stream`.
         // SAFETY: this module makes no `CudaSlice`, so there is nothing whose order cudarc would have to keep.
         unsafe { inner.disable_event_tracking() };
         let info = Arc::new(describe(&inner).map_err(failed)?);
@@ -153,7 +156,8 @@ impl Context {
     /// Loads compiled kernels.
     ///
     /// # Errors
-    /// The driver refuses the image: it is for another architecture, or holds an instruction that the emulated driver does not know.
+    /// The driver refuses the image: it is for another architecture, or holds an instruction that the emulated driver does
+    /// not know.
     pub fn load(&self, image: &Image) -> Result<Module> {
         Module::load(self, image)
     }

@@ -15,7 +15,8 @@ pub struct Emulator {
     order: unsafe extern "C" fn(u64) -> c_int,
 }
 
-/// Writes a text and a final zero into a buffer of a given length, cut if need be; returns the text's whole length without the zero.
+/// Writes a text and a final zero into a buffer of a given length, cut if need be; returns the text's whole length without
+/// the zero.
 type Text = unsafe extern "C" fn(*mut c_char, usize) -> usize;
 
 impl Emulator {
@@ -48,8 +49,8 @@ impl Emulator {
         unsafe { (self.reset)() };
     }
 
-    /// Seeds the order in which warps, blocks, streams and independent nodes of a graph run. Correct kernels give the same bits for
-    /// every seed.
+    /// Seeds the order in which warps, blocks, streams and independent nodes of a graph run. Correct kernels give the same
+    /// bits for every seed.
     pub fn order(&self, seed: u64) {
         // SAFETY: takes a number, and cannot fail while the driver is open.
         unsafe { (self.order)(seed) };

@@ -1,9 +1,10 @@
-//! Finds the two shared libraries: NVRTC, which compiles kernels, and the driver, which runs them: NVIDIA's or the emulated one.
+//! Finds the two shared libraries: NVRTC, which compiles kernels, and the driver, which runs them: NVIDIA's or the emulated
+//! one.
 //!
 //! Both are opened by this module and stay open for the life of the process. cudarc opens the driver again by the name
 //! `libcuda.so` or `libcuda.so.1`, and the loader then answers with the library that already bears that name. The emulated driver's
-//! file is called `libdreamer_emulator.so` and bears the name `libcuda.so`: a file called `libcuda.so` in `target/` would be taken for the real driver
-//! by every program that cargo starts, because cargo puts that folder on the loader's path.
+//! file is called `libdreamer_emulator.so` and bears the name `libcuda.so`: a file called `libcuda.so` in `target/` would
+//! be taken for the real driver by every program that cargo starts, because cargo puts that folder on the loader's path.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -25,15 +26,16 @@ const NVRTC_NAMES: [&str; 3] = ["libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc.so
 /// Where the wheel `nvidia-cuda-nvrtc-cu12` has its libraries.
 const NVRTC_WHEEL: &str = "nvidia/cuda_nvrtc/lib";
 
-/// The latest of the driver functions that this program calls, and the driver that first had it: CUDA 12.4. cudarc panics where a
-/// function is missing, so it is looked for.
+/// The latest of the driver functions that this program calls, and the driver that first had it: CUDA 12.4. cudarc panics
+/// where a function is missing, so it is looked for.
 const LATEST: &str = "cuFuncGetParamInfo";
 const FIRST_DRIVER: u32 = 550;
 
 /// Opens NVRTC and says where it was found.
 ///
-/// Looks for, in this order: the file or folder that the environment variable `DREAMER_NVRTC` names (and nothing else, if it is
-/// set); `nvrtc/` beside or above the program, which is where `make nvrtc` puts it (`target/nvrtc`); the loader's path and
+/// Looks for, in this order: the file or folder that the environment variable `DREAMER_NVRTC` names (and nothing else, if
+/// it is set); `nvrtc/` beside or above the program, which is where `make nvrtc` puts it (`target/nvrtc`); the loader's
+/// path and
 /// `/usr/local/cuda`; NVIDIA's wheels in the Python environment that is active, in `~/.local` and in the system's Python.
 ///
 /// # Errors
@@ -47,7 +49,8 @@ pub fn nvrtc() -> Result<(Library, PathBuf)> {
         return match open(&file) {
             Ok(library) => Ok((library, file)),
             Err(cause) => Err(Error::new(format!(
-                "DREAMER_NVRTC names {}, which cannot be opened as NVRTC: {cause}. Let it name libnvrtc.so.12 or the folder that holds it, or unset it.",
+                "DREAMER_NVRTC names {}, which cannot be opened as NVRTC: {cause}. \
+                 Let it name libnvrtc.so.12 or the folder that holds it, or unset it.",
                 named.display()
             ))),
         };
@@ -65,7 +68,8 @@ pub fn nvrtc() -> Result<(Library, PathBuf)> {
     }
     Err(Error::new(format!(
         "NVRTC, which compiles the CUDA kernels, was not found. Run `make nvrtc` in the checkout, or \
-         `pip install nvidia-cuda-nvrtc-cu12` in the Python environment in use, or let DREAMER_NVRTC name libnvrtc.so.12. Looked for: {}.",
+         `pip install nvidia-cuda-nvrtc-cu12` in the Python environment in use, \
+         or let DREAMER_NVRTC name libnvrtc.so.12. Looked for: {}.",
         tried.join(", ")
     )))
 }
@@ -108,8 +112,9 @@ static DRIVER: Mutex<Option<bool>> = Mutex::new(None);
 
 /// Opens NVIDIA's driver, or the emulated one. A process can use one of the two only.
 ///
-/// NVIDIA's is found by the loader or in the folder where WSL has it. The emulated one is the file that the environment variable `DREAMER_EMULATOR`
-/// names, or else [`EMULATOR`] beside the program, above it, or in the folder of another build profile.
+/// NVIDIA's is found by the loader or in the folder where WSL has it. The emulated one is the file that the environment
+/// variable `DREAMER_EMULATOR` names, or else [`EMULATOR`] beside the program, above it, or in the folder of another build
+/// profile.
 ///
 /// # Errors
 /// The library is missing or lacks a function (too old a driver), or this process already uses the other driver.
@@ -119,7 +124,8 @@ pub fn driver(emulated: bool) -> Result<()> {
         Some(open) if open == emulated => return Ok(()),
         Some(_) => {
             return Err(Error::new(
-                "this process already uses the other CUDA driver: run --device cuda and --device emulated in processes of their own.",
+                "this process already uses the other CUDA driver: \
+                 run --device cuda and --device emulated in processes of their own.",
             ));
         }
         None => {}
@@ -155,7 +161,8 @@ fn real() -> Result<Library> {
     let paths = ["libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1", "libcuda.so"];
     paths.iter().find_map(|path| open(Path::new(path)).ok()).ok_or_else(|| {
         Error::new(format!(
-            "NVIDIA's driver was not found: no {}. Install the driver of your GPU, or use --device cpu; --device emulated runs the kernels without a GPU.",
+            "NVIDIA's driver was not found: no {}. \
+             Install the driver of your GPU, or use --device cpu; --device emulated runs the kernels without a GPU.",
             paths.join(", no ")
         ))
     })
@@ -178,7 +185,8 @@ fn emulator() -> Result<Library> {
     let there = paths.iter().find(|path| files::exists(path)).ok_or_else(|| {
         let tried: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
         Error::new(format!(
-            "the emulated CUDA driver was not found. Run `cargo build --release -p dreamer-fast-emulator` in the checkout, or let DREAMER_EMULATOR name {EMULATOR}. Looked for: {}.",
+            "the emulated CUDA driver was not found. \
+             Run `cargo build --release -p dreamer-fast-emulator` in the checkout, or let DREAMER_EMULATOR name {EMULATOR}. Looked for: {}.",
             tried.join(", ")
         ))
     })?;

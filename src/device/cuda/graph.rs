@@ -7,16 +7,16 @@ use super::context::Context;
 use super::stream::Stream;
 use crate::base::{Error, Result};
 
-/// A captured sequence. What is replayed are the addresses and the arguments of the capture: whatever changes from replay to replay must be
-/// in device memory.
+/// A captured sequence. What is replayed are the addresses and the arguments of the capture: whatever changes from replay
+/// to replay must be in device memory.
 pub struct Graph {
     context: Context,
     inner: CudaGraph,
 }
 
 impl Stream {
-    /// Captures what `work` gives to this stream, without running it. Other streams take part by waiting for an event of this one,
-    /// and must be waited for by this one before `work` returns.
+    /// Captures what `work` gives to this stream, without running it. Other streams take part by waiting for an event of
+    /// this one, and must be waited for by this one before `work` returns.
     ///
     /// # Errors
     /// Those of `work`; something that cannot be captured, such as waiting on the host; nothing was captured.

@@ -124,8 +124,9 @@ impl Kernel {
         self.context.bound(&doing, || self.inner.set_attribute(attribute, c_int::try_from(bytes).unwrap_or(c_int::MAX)))
     }
 
-    /// How many blocks of `threads` threads and `shared_bytes` of dynamic shared memory are resident on one multiprocessor at once. A
-    /// cooperative launch may have this many times [`Info::multiprocessors`](super::Info::multiprocessors) blocks.
+    /// How many blocks of `threads` threads and `shared_bytes` of dynamic shared memory are resident on one multiprocessor
+    /// at once. A cooperative launch may have this many times [`Info::multiprocessors`](super::Info::multiprocessors)
+    /// blocks.
     ///
     /// # Errors
     /// Impossible sizes.

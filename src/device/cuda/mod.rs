@@ -13,8 +13,8 @@
 //! | [`graph`] | a captured sequence of launches, replayed |
 //! | [`emulator`] | what the emulated driver knows beyond a real one: faults in words, counters, the order of warps |
 //!
-//! Nothing here panics when a library, a device or memory is missing: each of these is an [`Error`](crate::base::Error) that says
-//! what to do.
+//! Nothing here panics when a library, a device or memory is missing: each of these is an [`Error`](crate::base::Error)
+//! that says what to do.
 //!
 //! ```no_run
 //! use dreamer_fast::device::cuda::*;

@@ -11,7 +11,8 @@ use crate::base::Result;
 
 /// A sequence of work on the device. A call returns before its work is done; [`Stream::synchronize`] waits.
 ///
-/// A kernel that misbehaves is reported by a later call, usually `synchronize`, and breaks the context: nothing works after that.
+/// A kernel that misbehaves is reported by a later call, usually `synchronize`, and breaks the context: nothing works after
+/// that.
 #[derive(Clone, Debug)]
 pub struct Stream {
     context: Context,
@@ -30,8 +31,8 @@ impl Stream {
 
     /// Launches a kernel. The arguments are copied by the call.
     ///
-    /// Number and sizes of the arguments are checked. What the kernel does with the addresses cannot be: a wrong one breaks the context or the
-    /// contents of device memory, and the emulated driver says where.
+    /// Number and sizes of the arguments are checked. What the kernel does with the addresses cannot be: a wrong one breaks
+    /// the context or the contents of device memory, and the emulated driver says where.
     ///
     /// # Errors
     /// An impossible shape; whatever broke the context before.
@@ -61,8 +62,8 @@ impl Stream {
         let doing =
             format_args!("launch {name} with {x} x {y} x {z} blocks of {block_x} x {block_y} x {block_z} threads");
         self.context.bound(doing, || {
-            // SAFETY: the function and the stream are alive; the pointers lead to values that live until the call returns, and
-            // the driver copies them before it does.
+            // SAFETY: the function and the stream are alive; the pointers lead to values that live until the call returns,
+            // and the driver copies them before it does.
             unsafe {
                 if cooperative {
                     result::launch_cooperative_kernel(function, grid, block, shape.shared_bytes, stream, &mut pointers)
