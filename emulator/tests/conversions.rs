@@ -17,14 +17,33 @@ fn rows(values: &[f32]) -> Vec<[u64; 3]> {
 }
 
 const FLOATS: [f32; 20] = [
-    0.0, -0.0, 0.5, -0.5, 1.5, 2.5, -2.5, 2.49, 127.6, -128.6, 255.5, 65535.9, 2147483648.0, -2147483904.0, 4294967296.0, 1e19, -1e19, 3e38,
-    f32::INFINITY, f32::NAN,
+    0.0,
+    -0.0,
+    0.5,
+    -0.5,
+    1.5,
+    2.5,
+    -2.5,
+    2.49,
+    127.6,
+    -128.6,
+    255.5,
+    65535.9,
+    2147483648.0,
+    -2147483904.0,
+    4294967296.0,
+    1e19,
+    -1e19,
+    3e38,
+    f32::INFINITY,
+    f32::NAN,
 ];
 
 #[test]
 fn float_to_integer() {
     type Rounding = fn(f64) -> f64;
-    let roundings: [(&str, Rounding); 4] = [("rni", f64::round_ties_even), ("rzi", f64::trunc), ("rmi", f64::floor), ("rpi", f64::ceil)];
+    let roundings: [(&str, Rounding); 4] =
+        [("rni", f64::round_ties_even), ("rzi", f64::trunc), ("rmi", f64::floor), ("rpi", f64::ceil)];
     for (mode, rounded) in roundings {
         for (ty, register, low, high) in [
             ("s8", 16, -128.0, 127.0),
@@ -39,12 +58,26 @@ fn float_to_integer() {
             check(32, register, &format!("cvt.{mode}.{ty}.f32 %d, %a;"), &rows(&FLOATS), |a, _, _| {
                 let x = rounded(f64::from(f(a)));
                 // Out of range is clamped, NaN is 0; the casts below are exact.
-                let whole = if x.is_nan() { 0 } else if x >= high { high as i128 } else { x.max(low) as i128 };
-                let whole = if ty == "s64" && x >= high { i64::MAX.into() } else if ty == "u64" && x >= high { u64::MAX.into() } else { whole };
+                let whole = if x.is_nan() {
+                    0
+                } else if x >= high {
+                    high as i128
+                } else {
+                    x.max(low) as i128
+                };
+                let whole = if ty == "s64" && x >= high {
+                    i64::MAX.into()
+                } else if ty == "u64" && x >= high {
+                    u64::MAX.into()
+                } else {
+                    whole
+                };
                 whole as u64 & (u64::MAX >> (64 - register))
             });
         }
-        check(32, 32, &format!("cvt.{mode}.f32.f32 %d, %a;"), &rows(&FLOATS[..18]), |a, _, _| bits(rounded(f64::from(f(a))) as f32));
+        check(32, 32, &format!("cvt.{mode}.f32.f32 %d, %a;"), &rows(&FLOATS[..18]), |a, _, _| {
+            bits(rounded(f64::from(f(a))) as f32)
+        });
     }
     check(64, 32, "cvt.rzi.s32.f64 %d, %a;", &[[(-7.9f64).to_bits(), 0, 0], [1e300f64.to_bits(), 0, 0]], |a, _, _| {
         u64::from(f64::from_bits(a) as i32 as u32)
@@ -53,7 +86,19 @@ fn float_to_integer() {
 
 #[test]
 fn integer_to_float() {
-    let values = [0u64, 1, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 16_777_217, 0xffff_ff01, u64::MAX, 1 << 63, (1 << 63) - 1, (1 << 40) + 1];
+    let values = [
+        0u64,
+        1,
+        0x7fff_ffff,
+        0x8000_0000,
+        0xffff_ffff,
+        16_777_217,
+        0xffff_ff01,
+        u64::MAX,
+        1 << 63,
+        (1 << 63) - 1,
+        (1 << 40) + 1,
+    ];
     let rows: Vec<_> = values.iter().map(|&v| [v, 0, 0]).collect();
     let words: Vec<_> = values.iter().map(|&v| [v & 0xffff_ffff, 0, 0]).collect();
     check(32, 32, "cvt.rn.f32.u32 %d, %a;", &words, |a, _, _| bits(a as f32));
@@ -77,10 +122,25 @@ fn integer_to_float() {
 
 #[test]
 fn integer_to_integer() {
-    let rows: Vec<_> = [0u64, 1, 127, 128, 255, 256, 0x7fff, 0x8000, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_ff80, 0xffff_ffff]
-        .iter()
-        .map(|&v| [v, 0, 0])
-        .collect();
+    let rows: Vec<_> = [
+        0u64,
+        1,
+        127,
+        128,
+        255,
+        256,
+        0x7fff,
+        0x8000,
+        0xffff,
+        0x1_0000,
+        0x7fff_ffff,
+        0x8000_0000,
+        0xffff_ff80,
+        0xffff_ffff,
+    ]
+    .iter()
+    .map(|&v| [v, 0, 0])
+    .collect();
     check(32, 16, "cvt.u16.u32 %d, %a;", &rows, |a, _, _| a & 0xffff);
     check(32, 16, "cvt.u8.u32 %d, %a;", &rows, |a, _, _| a & 0xff);
     check(32, 16, "cvt.s8.s32 %d, %a;", &rows, |a, _, _| u64::from(a as i8 as i16 as u16));
@@ -102,18 +162,38 @@ fn between_floats() {
     check(32, 64, "cvt.f64.f32 %d, %a;", &rows(&values[..19]), |a, _, _| f64::from(f(a)).to_bits());
     check(32, 32, "cvt.sat.f32.f32 %d, %a;", &r, |a, _, _| {
         let x = f(a);
-        bits(if x > 1.0 { 1.0 } else if x > 0.0 { x } else { 0.0 })
+        bits(if x > 1.0 {
+            1.0
+        } else if x > 0.0 {
+            x
+        } else {
+            0.0
+        })
     });
-    check(32, 32, "cvt.ftz.f32.f32 %d, %a;", &rows(&[1e-40, -1e-40, 1.0]), |a, _, _| if f(a) == 1.0 { a } else { a & 0x8000_0000 });
-    let wide: Vec<_> = [1.0 + 1e-12, -1.0 - 1e-12, 1e300, -1e300, 1e-46, 0.1].map(|v: f64| [v.to_bits(), 0, 0]).to_vec();
+    check(32, 32, "cvt.ftz.f32.f32 %d, %a;", &rows(&[1e-40, -1e-40, 1.0]), |a, _, _| {
+        if f(a) == 1.0 { a } else { a & 0x8000_0000 }
+    });
+    let wide: Vec<_> =
+        [1.0 + 1e-12, -1.0 - 1e-12, 1e300, -1e300, 1e-46, 0.1].map(|v: f64| [v.to_bits(), 0, 0]).to_vec();
     check(64, 32, "cvt.rn.f32.f64 %d, %a;", &wide, |a, _, _| bits(f64::from_bits(a) as f32));
     let one = 1f32;
-    let down = [bits(one), bits((-one).next_down()), bits(f32::MAX), bits(f32::NEG_INFINITY), bits(0.0), bits(0.1f32.next_down())];
+    let down = [
+        bits(one),
+        bits((-one).next_down()),
+        bits(f32::MAX),
+        bits(f32::NEG_INFINITY),
+        bits(0.0),
+        bits(0.1f32.next_down()),
+    ];
     assert_eq!(eval(64, 32, "cvt.rm.f32.f64 %d, %a;", &wide), down);
     let zero = [bits(one), bits(-one), bits(f32::MAX), bits(-f32::MAX), bits(0.0), bits(0.1f32.next_down())];
     assert_eq!(eval(64, 32, "cvt.rz.f32.f64 %d, %a;", &wide), zero);
     // TF32 keeps 10 bits of the fraction; rna rounds ties away from zero.
-    for (x, want) in [(1.0 + 2f32.powi(-11), 1.0 + 2f32.powi(-10)), (-1.0 - 2f32.powi(-11), -1.0 - 2f32.powi(-10)), (1.0 + 2f32.powi(-12), 1.0)] {
+    for (x, want) in [
+        (1.0 + 2f32.powi(-11), 1.0 + 2f32.powi(-10)),
+        (-1.0 - 2f32.powi(-11), -1.0 - 2f32.powi(-10)),
+        (1.0 + 2f32.powi(-12), 1.0),
+    ] {
         assert_eq!(eval(32, 32, "cvt.rna.tf32.f32 %d, %a;", &rows(&[x])), [bits(want)]);
     }
 }
@@ -168,7 +248,10 @@ fn halves_by_search() {
         // Overflow, infinity and NaN.
         let infinity = u64::from(((1u16 << exponent_bits) - 1) << (digits - 1));
         let edge = rows(&[3.4e38, f32::INFINITY, -f32::INFINITY, f32::NAN]);
-        assert_eq!(eval(32, 16, &format!("cvt.rn.{ty}.f32 %d, %a;"), &edge), [infinity, infinity, infinity | 0x8000, 0x7fff]);
+        assert_eq!(
+            eval(32, 16, &format!("cvt.rn.{ty}.f32 %d, %a;"), &edge),
+            [infinity, infinity, infinity | 0x8000, 0x7fff]
+        );
     }
     assert_eq!(eval(32, 32, "cvt.rn.relu.bf16x2.f32 %d, %a, %b;", &[[bits(-2.0), bits(2.0), 0]]), [0x4000]);
 }

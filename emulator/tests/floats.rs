@@ -22,7 +22,20 @@ fn ordinary() -> Vec<[u64; 3]> {
 }
 
 fn special() -> Vec<[u64; 3]> {
-    let list = [0.0, -0.0, 1.0, -1.5, TINY, -TINY, f32::MAX, f32::MIN_POSITIVE, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 3e38];
+    let list = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.5,
+        TINY,
+        -TINY,
+        f32::MAX,
+        f32::MIN_POSITIVE,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        3e38,
+    ];
     pairs(&list.map(bits))
 }
 
@@ -102,16 +115,30 @@ fn flushing_and_saturating() {
     let rows = special();
     check(32, 32, "add.ftz.f32 %d, %a, %b;", &rows, |a, b, _| canonical(flush(flush(f(a)) + flush(f(b)))));
     check(32, 32, "mul.ftz.f32 %d, %a, %b;", &rows, |a, b, _| canonical(flush(flush(f(a)) * flush(f(b)))));
-    check(32, 32, "neg.ftz.f32 %d, %a;", &rows, |a, _, _| if f(a).is_nan() { a ^ 0x8000_0000 } else { bits(-flush(f(a))) });
+    check(
+        32,
+        32,
+        "neg.ftz.f32 %d, %a;",
+        &rows,
+        |a, _, _| if f(a).is_nan() { a ^ 0x8000_0000 } else { bits(-flush(f(a))) },
+    );
     // A subnormal product of normal numbers is flushed too, and survives without .ftz.
     let row = [bits(2f32.powi(-100)), bits(-(2f32.powi(-40))), 0];
     assert_eq!(eval(32, 32, "mul.ftz.f32 %d, %a, %b;", &[row]), [bits(-0.0)]);
     assert_eq!(eval(32, 32, "mul.f32 %d, %a, %b;", &[row]), [bits(-(2f32.powi(-140)))]);
     check(32, 32, "add.sat.f32 %d, %a, %b;", &rows, |a, b, _| {
         let x = f(a) + f(b);
-        bits(if x > 1.0 { 1.0 } else if x > 0.0 { x } else { 0.0 })
+        bits(if x > 1.0 {
+            1.0
+        } else if x > 0.0 {
+            x
+        } else {
+            0.0
+        })
     });
-    check(32, 32, "setp.eq.ftz.f32 %p, %a, %b;\nselp.u32 %d, 1, 0, %p;", &rows, |a, b, _| u64::from(flush(f(a)) == flush(f(b))));
+    check(32, 32, "setp.eq.ftz.f32 %p, %a, %b;\nselp.u32 %d, 1, 0, %p;", &rows, |a, b, _| {
+        u64::from(flush(f(a)) == flush(f(b)))
+    });
 }
 
 #[test]
@@ -124,7 +151,13 @@ fn minimum_and_maximum() {
             (true, true) => NAN,
             (true, false) => b,
             (false, true) => a,
-            _ => if (keyed(a) >= keyed(b)) == max { a } else { b },
+            _ => {
+                if (keyed(a) >= keyed(b)) == max {
+                    a
+                } else {
+                    b
+                }
+            }
         }
     };
     let rows = special();
@@ -139,8 +172,20 @@ fn minimum_and_maximum() {
         match (x.is_nan(), y.is_nan()) {
             (true, _) => b,
             (false, true) => a,
-            _ if x == y => if a >> 63 == 0 { a } else { b },
-            _ => if x > y { a } else { b },
+            _ if x == y => {
+                if a >> 63 == 0 {
+                    a
+                } else {
+                    b
+                }
+            }
+            _ => {
+                if x > y {
+                    a
+                } else {
+                    b
+                }
+            }
         }
     });
 }
@@ -166,7 +211,9 @@ fn comparisons_with_nan() {
     ];
     let rows = special();
     for (name, compare) in table {
-        check(32, 32, &format!("setp.{name}.f32 %p, %a, %b;\nselp.u32 %d, 1, 0, %p;"), &rows, |a, b, _| compare(f(a), f(b)).into());
+        check(32, 32, &format!("setp.{name}.f32 %p, %a, %b;\nselp.u32 %d, 1, 0, %p;"), &rows, |a, b, _| {
+            compare(f(a), f(b)).into()
+        });
         let wide: Vec<_> = rows.iter().map(|r| r.map(|v| f64::from(f(v)).to_bits())).collect();
         check(64, 32, &format!("setp.{name}.f64 %p, %a, %b;\nselp.u32 %d, 1, 0, %p;"), &wide, |a, b, _| {
             compare(f64::from_bits(a) as f32, f64::from_bits(b) as f32).into()
@@ -213,7 +260,9 @@ fn double_precision() {
     check(64, 64, "mul.f64 %d, %a, %b;", &rows, |a, b, _| (d(a) * d(b)).to_bits());
     check(64, 64, "fma.rn.f64 %d, %a, %b, %c;", &rows, |a, b, c| d(a).mul_add(d(b), d(c)).to_bits());
     check(64, 64, "div.rn.f64 %d, %a, %b;", &rows, |a, b, _| (d(a) / d(b)).to_bits());
-    check(64, 64, "sub.f64 %t64, %a, %b;\nneg.f64 %t64, %t64;\nabs.f64 %d, %t64;", &rows, |a, b, _| (d(a) - d(b)).abs().to_bits());
+    check(64, 64, "sub.f64 %t64, %a, %b;\nneg.f64 %t64, %t64;\nabs.f64 %d, %t64;", &rows, |a, b, _| {
+        (d(a) - d(b)).abs().to_bits()
+    });
 }
 
 #[test]

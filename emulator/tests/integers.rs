@@ -90,12 +90,16 @@ fn arithmetic_of_32_bits() {
     check(32, 32, "mad.hi.u32 %d, %a, %b, %c;", &rows, |a, b, c| (((a * b) >> 32) + c) as u32 as u64);
     check(32, 64, "mul.wide.s32 %d, %a, %b;", &rows, |a, b, _| (signed(a, 32) * signed(b, 32)) as u64);
     check(32, 64, "mul.wide.u32 %d, %a, %b;", &rows, |a, b, _| a * b);
-    check(32, 64, "mov.b64 %t64, 77;\nmad.wide.s32 %d, %a, %b, %t64;", &rows, |a, b, _| (signed(a, 32) * signed(b, 32) + 77) as u64);
+    check(32, 64, "mov.b64 %t64, 77;\nmad.wide.s32 %d, %a, %b, %t64;", &rows, |a, b, _| {
+        (signed(a, 32) * signed(b, 32) + 77) as u64
+    });
     let clamp = |v: i128| v.clamp(i32::MIN.into(), i32::MAX.into()) as u32 as u64;
     check(32, 32, "add.sat.s32 %d, %a, %b;", &rows, |a, b, _| clamp(signed(a, 32) + signed(b, 32)));
     check(32, 32, "sub.sat.s32 %d, %a, %b;", &rows, |a, b, _| clamp(signed(a, 32) - signed(b, 32)));
     check(32, 32, "mul24.lo.u32 %d, %a, %b;", &rows, |a, b, _| ((a & 0xff_ffff) * (b & 0xff_ffff)) as u32 as u64);
-    check(32, 32, "mul24.lo.s32 %d, %a, %b;", &rows, |a, b, _| (signed(a & 0xff_ffff, 24) * signed(b & 0xff_ffff, 24)) as u32 as u64);
+    check(32, 32, "mul24.lo.s32 %d, %a, %b;", &rows, |a, b, _| {
+        (signed(a & 0xff_ffff, 24) * signed(b & 0xff_ffff, 24)) as u32 as u64
+    });
 }
 
 #[test]
@@ -112,8 +116,12 @@ fn bits_and_fields() {
         let rows = pairs(&values(bits));
         let bit = |v: u64, i: u32| v >> i & 1;
         check(bits, 32, &format!("popc.b{bits} %d, %a;"), &rows, |a, _, _| (0..bits).map(|i| bit(a, i)).sum());
-        check(bits, 32, &format!("clz.b{bits} %d, %a;"), &rows, |a, _, _| (0..bits).rev().take_while(|&i| bit(a, i) == 0).count() as u64);
-        check(bits, bits, &format!("brev.b{bits} %d, %a;"), &rows, |a, _, _| (0..bits).map(|i| bit(a, i) << (bits - 1 - i)).sum());
+        check(bits, 32, &format!("clz.b{bits} %d, %a;"), &rows, |a, _, _| {
+            (0..bits).rev().take_while(|&i| bit(a, i) == 0).count() as u64
+        });
+        check(bits, bits, &format!("brev.b{bits} %d, %a;"), &rows, |a, _, _| {
+            (0..bits).map(|i| bit(a, i) << (bits - 1 - i)).sum()
+        });
         let highest = |a: u64, negative: u64| (0..bits).rev().find(|&i| bit(a, i) != negative).unwrap_or(u32::MAX);
         check(bits, 32, &format!("bfind.u{bits} %d, %a;"), &rows, |a, _, _| highest(a, 0).into());
         check(bits, 32, &format!("bfind.s{bits} %d, %a;"), &rows, |a, _, _| highest(a, bit(a, bits - 1)).into());
@@ -142,12 +150,23 @@ fn bits_and_fields() {
     }
     for select in [0x3210u64, 0x7654, 0x0123, 0x5410, 0xfb80, 0x1111] {
         check(32, 32, &format!("prmt.b32 %d, %a, %b, {select};"), &rows, |a, b, _| {
-            let bytes: Vec<u64> = (0..8).map(|i| (if i < 4 { a >> (8 * i) } else { b >> (8 * (i - 4)) }) & 0xff).collect();
-            let one = |s: u64| if s & 8 == 0 { bytes[s as usize] } else if bytes[(s & 7) as usize] > 127 { 255 } else { 0 };
+            let bytes: Vec<u64> =
+                (0..8).map(|i| (if i < 4 { a >> (8 * i) } else { b >> (8 * (i - 4)) }) & 0xff).collect();
+            let one = |s: u64| {
+                if s & 8 == 0 {
+                    bytes[s as usize]
+                } else if bytes[(s & 7) as usize] > 127 {
+                    255
+                } else {
+                    0
+                }
+            };
             (0..4).map(|i| one(select >> (4 * i) & 15) << (8 * i)).sum()
         });
     }
-    for (name, left, wrap) in [("l.wrap", true, true), ("l.clamp", true, false), ("r.wrap", false, true), ("r.clamp", false, false)] {
+    for (name, left, wrap) in
+        [("l.wrap", true, true), ("l.clamp", true, false), ("r.wrap", false, true), ("r.clamp", false, false)]
+    {
         check(32, 32, &format!("shf.{name}.b32 %d, %a, %b, %c;"), &rows, |a, b, c| {
             let n = if wrap { c as u32 & 31 } else { (c as u32).min(32) };
             let both = u128::from(b) << 32 | u128::from(a);
@@ -217,10 +236,22 @@ fn comparisons_and_selections() {
 fn packs_and_guards() {
     let rows = pairs(&values(32));
     check(32, 64, "mov.b64 %d, {%a, %b};", &rows, |a, b, _| b << 32 | a);
-    check(32, 32, "mov.b32 {%t16, %u16}, %a;\nmov.b32 %d, {%u16, %t16};", &rows, |a, _, _| (a as u32).rotate_left(16).into());
-    check(64, 32, "mov.b64 {_, %d}, %a;", &pairs(&values(64)), |a, _, _| a >> 32);
-    check(32, 32, "mov.u32 %d, 7;\nsetp.gt.u32 %p, %a, %b;\n@%p mov.u32 %d, 8;\n@!%p add.u32 %d, %d, 2;", &rows, |a, b, _| {
-        if a > b { 8 } else { 9 }
+    check(32, 32, "mov.b32 {%t16, %u16}, %a;\nmov.b32 %d, {%u16, %t16};", &rows, |a, _, _| {
+        (a as u32).rotate_left(16).into()
     });
-    assert_eq!(eval(32, 32, "{ .reg .b32 %x; mov.u32 %x, 3; }\nmov.b32 %d, %x;", &[[8, 0, 0]]), [8], "braces have names of their own");
+    check(64, 32, "mov.b64 {_, %d}, %a;", &pairs(&values(64)), |a, _, _| a >> 32);
+    check(
+        32,
+        32,
+        "mov.u32 %d, 7;\nsetp.gt.u32 %p, %a, %b;\n@%p mov.u32 %d, 8;\n@!%p add.u32 %d, %d, 2;",
+        &rows,
+        |a, b, _| {
+            if a > b { 8 } else { 9 }
+        },
+    );
+    assert_eq!(
+        eval(32, 32, "{ .reg .b32 %x; mov.u32 %x, 3; }\nmov.b32 %d, %x;", &[[8, 0, 0]]),
+        [8],
+        "braces have names of their own"
+    );
 }

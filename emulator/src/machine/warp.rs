@@ -21,7 +21,12 @@ impl Registers {
     pub fn new(program: &Program, addresses: &[(R, u64)]) -> Self {
         let [p, w, d] = program.registers.map(|n| n as usize);
         // A NaN in every register that nobody has set: using one is seen in the result.
-        let mut g = Registers { p: vec![0; p], carry: 0, w: vec![[0x7fc0_dead; 32]; w], d: vec![[0x7ff8_dead_7fc0_dead; 32]; d] };
+        let mut g = Registers {
+            p: vec![0; p],
+            carry: 0,
+            w: vec![[0x7fc0_dead; 32]; w],
+            d: vec![[0x7ff8_dead_7fc0_dead; 32]; d],
+        };
         for &(r, v) in &program.literals[0] {
             g.p[r as usize] = v as u32;
         }

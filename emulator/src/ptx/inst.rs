@@ -364,7 +364,13 @@ pub enum Op {
         b: R,
         c: R,
     },
-    Carry { f: Carry, d: R, a: R, b: R, c: R },
+    Carry {
+        f: Carry,
+        d: R,
+        a: R,
+        b: R,
+        c: R,
+    },
     Bfi32 {
         d: R,
         a: R,

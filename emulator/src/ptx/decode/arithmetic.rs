@@ -241,9 +241,16 @@ fn carry(o: &mut Operands, base: &str, mods: &mut Mods, args: &[Operand]) -> Fou
     }
     let bits = ty.bits();
     let d = o.out(&args[0], bits)?;
-    let (a, b, c) = (o.source(&args[1], bits)?, o.source(&args[2], bits)?, o.source(args.get(3).unwrap_or(&args[2]), bits)?);
+    let (a, b, c) =
+        (o.source(&args[1], bits)?, o.source(&args[2], bits)?, o.source(args.get(3).unwrap_or(&args[2]), bits)?);
     let subtracts = base.starts_with("sub");
-    Ok(Some(Op::Carry { f: Carry { wide: bits == 64, signed: ty.signed(), high, subtracts, takes, gives }, d, a, b, c }))
+    Ok(Some(Op::Carry {
+        f: Carry { wide: bits == 64, signed: ty.signed(), high, subtracts, takes, gives },
+        d,
+        a,
+        b,
+        c,
+    }))
 }
 
 fn integer(o: &mut Operands, base: &str, mods: &mut Mods, args: &[Operand]) -> Found {
