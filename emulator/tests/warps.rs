@@ -29,7 +29,7 @@ fn shuffles() {
             let flag = |ok: bool| if ok { 1000 } else { 0 };
             let same = |i: u32, j: u32| i / width == j / width;
             let want = |f: &dyn Fn(u32) -> (u32, bool)| {
-                (0..32).map(|i| f(i)).map(|(from, ok)| 100 + from + flag(ok)).collect::<Vec<_>>()
+                (0..32).map(f).map(|(from, ok)| 100 + from + flag(ok)).collect::<Vec<_>>()
             };
             let got = with_flag("up", by, segment);
             assert_eq!(
@@ -123,7 +123,7 @@ fn lanes_part_and_meet() {
     let steps = |mut n: u32| {
         let mut k = 0;
         while n > 1 {
-            n = if n % 2 == 0 { n / 2 } else { 3 * n + 1 };
+            n = if n.is_multiple_of(2) { n / 2 } else { 3 * n + 1 };
             k += 1;
         }
         k

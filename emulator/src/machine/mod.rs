@@ -1,7 +1,7 @@
 //! Runs a kernel: warps of 32 lanes, in an order that a seed decides.
 //!
-//! [`schedule`] picks warps, [`execute`] executes one instruction of a warp; [`integer`], [`carry`], [`float`], [`convert`] and [`matrix`]
-//! compute, [`access`], [`atomics`], [`shared`] and [`async_copy`] touch memory, [`warp_wide`] and [`barrier`] synchronise.
+//! `schedule` picks warps, `execute` executes one instruction of a warp; `integer`, `carry`, `float`, `convert` and `matrix`
+//! compute, `access`, `atomics`, `shared` and `async_copy` touch memory, `warp_wide` and `barrier` synchronise.
 
 mod access;
 mod async_copy;

@@ -1,7 +1,7 @@
 //! Reads the text of a PTX module.
 //!
-//! The text is cut into tokens ([`lexer`]), read into statements ([`parser`], [`syntax`]) and decoded into the machine's
-//! instructions ([`inst`]); [`cfg`] finds where divergent lanes meet.
+//! The text is cut into tokens (`lexer`), read into statements (`parser`, `syntax`) and decoded into the machine's
+//! instructions (`inst`); `cfg` finds where divergent lanes meet.
 
 mod cfg;
 mod decode;
