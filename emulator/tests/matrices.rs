@@ -23,7 +23,7 @@ fn c16(lane: usize, i: usize) -> (usize, usize) {
 
 /// TF32: one element per register.
 fn a_tf32(lane: usize, i: usize) -> (usize, usize) {
-    (if i % 2 == 0 { lane >> 2 } else { (lane >> 2) + 8 }, lane % 4 + if i >= 2 { 4 } else { 0 })
+    (if i.is_multiple_of(2) { lane >> 2 } else { (lane >> 2) + 8 }, lane % 4 + if i >= 2 { 4 } else { 0 })
 }
 
 fn b_tf32(lane: usize, i: usize) -> (usize, usize) {
