@@ -144,6 +144,10 @@ fn lanes_part_and_meet() {
         })
         .collect();
     assert_eq!(warp(|_| 99, body), want);
+    // Labels in braces are names of their own, as inlined assembly needs.
+    let twice =
+        "{ .reg .b32 n; mov.u32 n, 3; L: add.u32 %r2, %r2, 1; sub.u32 n, n, 1; setp.ne.u32 %p1, n, 0; @%p1 bra L; }";
+    assert_eq!(warp(|_| 0, &format!("mov.u32 %r2, 0;\n{twice}\n{twice}")), [6; 32]);
     // A jump table.
     let body = "and.b32 %r3, %r0, 3;\nT: .branchtargets A, B, C, A;\nbrx.idx %r3, T;\nA:\nmov.u32 %r2, 10;\nbra D;\nB:\nmov.u32 %r2, 11;\nbra D;\n\
                 C:\nmov.u32 %r2, 12;\nD:\nactivemask.b32 %r5;\nsetp.ne.u32 %p3, %r5, 0xffffffff;\n@%p3 trap;";
