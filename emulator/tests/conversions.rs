@@ -46,32 +46,18 @@ fn float_to_integer() {
         [("rni", f64::round_ties_even), ("rzi", f64::trunc), ("rmi", f64::floor), ("rpi", f64::ceil)];
     for (mode, rounded) in roundings {
         for (ty, register, low, high) in [
-            ("s8", 16, -128.0, 127.0),
-            ("u8", 16, 0.0, 255.0),
-            ("s16", 16, -32768.0, 32767.0),
-            ("u16", 16, 0.0, 65535.0),
-            ("s32", 32, -2147483648.0, 2147483647.0),
-            ("u32", 32, 0.0, 4294967295.0),
-            ("s64", 64, -9.223372036854775808e18, 9.223372036854775807e18),
-            ("u64", 64, 0.0, 1.8446744073709551615e19),
+            ("s8", 16, i8::MIN.into(), i8::MAX.into()),
+            ("u8", 16, 0, u8::MAX.into()),
+            ("s16", 16, i16::MIN.into(), i16::MAX.into()),
+            ("u16", 16, 0, u16::MAX.into()),
+            ("s32", 32, i32::MIN.into(), i32::MAX.into()),
+            ("u32", 32, 0, u32::MAX.into()),
+            ("s64", 64, i64::MIN.into(), i128::from(i64::MAX)),
+            ("u64", 64, 0, i128::from(u64::MAX)),
         ] {
             check(32, register, &format!("cvt.{mode}.{ty}.f32 %d, %a;"), &rows(&FLOATS), |a, _, _| {
-                let x = rounded(f64::from(f(a)));
-                // Out of range is clamped, NaN is 0; the casts below are exact.
-                let whole = if x.is_nan() {
-                    0
-                } else if x >= high {
-                    high as i128
-                } else {
-                    x.max(low) as i128
-                };
-                let whole = if ty == "s64" && x >= high {
-                    i64::MAX.into()
-                } else if ty == "u64" && x >= high {
-                    u64::MAX.into()
-                } else {
-                    whole
-                };
+                // Out of range is clamped, NaN is 0: `as` makes it so.
+                let whole = (rounded(f64::from(f(a))) as i128).clamp(low, high);
                 whole as u64 & (u64::MAX >> (64 - register))
             });
         }

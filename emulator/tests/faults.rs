@@ -125,6 +125,22 @@ fn races_within_a_warp() {
 }
 
 #[test]
+fn races_between_warps() {
+    // Both warps have written all of it and met; then each writes its words again and reads the other's.
+    let body = |between: &str| {
+        format!(
+            "st.shared.u32 [%r4], 0;\nbar.sync 0;\nst.shared.u32 [%r4], %r1;\n{between}\nxor.b32 %r5, %r3, 128;\nadd.u32 %r5, %r5, %r2;\n\
+             ld.shared.u32 %r6, [%r5];"
+        )
+    };
+    for order in 0..4 {
+        assert_eq!(kind(run(order, 64, &body("")), &["no barrier stands between"]), Kind::Race);
+        assert_eq!(kind(run(order, 64, &body("bar.warp.sync 0xffffffff;")), &["wrote byte"]), Kind::Race);
+        run(order, 64, &body("bar.sync 0;")).unwrap();
+    }
+}
+
+#[test]
 fn a_write_after_a_read() {
     // All lanes read word 0; then lane 5 writes it.
     let body = |between: &str| {

@@ -146,7 +146,7 @@ fn blocks_that_wait_for_each_other() {
 fn tensor_core_gemm() {
     let module = fixture("gemm_bf16");
     let (m, n, k) = (128, 64, 96);
-    let round = |v: Vec<f32>| v.into_iter().map(|x| bf16(x)).collect::<Vec<u16>>();
+    let round = |v: Vec<f32>| v.into_iter().map(bf16).collect::<Vec<u16>>();
     let (a, b) = (round(numbers(m * k, 1)), round(numbers(k * n, 2)));
     let bytes = |v: &[u16]| v.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
     let value = |x: u16| f64::from(f32::from_bits(u32::from(x) << 16));

@@ -59,7 +59,7 @@ impl Core<'_> {
             None => warps,
             Some(r) => {
                 let n = warp.g.w[r as usize][lane];
-                if n == 0 || n % 32 != 0 {
+                if n == 0 || !n.is_multiple_of(32) {
                     return Err(fault(format!("a barrier for {n} threads, which are not whole warps")));
                 }
                 n as usize / 32

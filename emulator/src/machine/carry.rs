@@ -17,12 +17,12 @@ pub fn carry(g: &mut Registers, mask: u32, f: Carry, d: R, a: R, b: R, c: R) {
         // The terms of the sum, or what is subtracted from what.
         let (left, right) = match f.high {
             None => (x, y),
-            Some(false) => (x * y & low, z),
+            Some(false) => ((x * y) & low, z),
             Some(true) if f.signed => {
                 let extend = |v: u128| (v << (128 - bits)) as i128 >> (128 - bits);
                 ((extend(x).wrapping_mul(extend(y)) >> bits) as u128 & low, z)
             }
-            Some(true) => (x * y >> bits, z),
+            Some(true) => ((x * y) >> bits, z),
         };
         let (value, out) = if f.subtracts {
             (left.wrapping_sub(right + flag), left < right + flag)

@@ -169,7 +169,7 @@ fn convert(from: Num, to: Num, round: Option<Round>, ftz: bool, sat: bool, relu:
     if from == to && round.is_some() {
         x = integral(x, nearest);
     }
-    if relu && (x < 0.0 || x == 0.0) {
+    if relu && x <= 0.0 {
         x = 0.0;
     }
     let value = to_float(to, x, None, nearest);

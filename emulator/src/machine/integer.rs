@@ -76,7 +76,7 @@ fn bfe(a: u64, pos: u32, len: u32, bits: u32, signed: bool) -> u64 {
     let top = bits - 1;
     let sign = signed && len != 0 && a >> (pos + len - 1).min(top) & 1 == 1;
     let kept = if pos >= bits { 0 } else { a >> pos };
-    let have = if pos >= bits { 0 } else { bits - pos };
+    let have = bits.saturating_sub(pos);
     let field = len.min(have).min(bits);
     let mask = if field == 0 { 0 } else { u64::MAX >> (64 - field) };
     let all = u64::MAX >> (64 - bits);

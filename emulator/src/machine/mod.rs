@@ -1,7 +1,20 @@
 //! Runs a kernel: warps of 32 lanes, in an order that a seed decides.
 //!
-//! [`schedule`] picks warps, [`execute`] executes one instruction of a warp; [`integer`], [`carry`], [`float`], [`convert`] and [`matrix`]
-//! compute, [`access`], [`atomics`], [`shared`] and [`async_copy`] touch memory, [`warp_wide`] and [`barrier`] synchronise.
+//! `schedule` picks warps, `execute` executes one instruction of a warp; `integer`, `carry`, `float`, `convert` and `matrix`
+//! compute, `access`, `atomics`, `shared` and `async_copy` touch memory, `warp_wide` and `barrier` synchronise.
+//!
+//! # What the machine promises, and what it asks
+//!
+//! - Memory is sequentially consistent: a missing fence is not found.
+//! - Lanes of a warp that part run one group after the other up to the branch's immediate postdominator. A lane that waits for
+//!   another lane of its own warp in divergent code waits for ever ([`crate::fault::Kind::Runaway`]).
+//! - `bar.sync` without a number of threads takes every thread of the block at the same instruction; a thread that has exited
+//!   never comes. Hardware is laxer, CUDA's rule for barriers in conditional code is not.
+//! - All lanes that a member mask names must reach a `.sync` instruction together, or have exited. A shuffle reads only lanes
+//!   that take part in it: elsewhere CUDA leaves the value undefined.
+//! - Lanes of a warp are not ordered by running in step: what one writes to shared memory another may read after a
+//!   `bar.warp.sync`, another `.sync` instruction or a barrier.
+//! - The bytes of a `cp.async` are in shared memory when the copying thread has waited for its group, not before.
 
 mod access;
 mod async_copy;

@@ -6,7 +6,7 @@
 //! has not started, so another one becomes resident, up to what the emulated device holds.
 
 use super::block::Block;
-use super::execute::{Core, Flow, Stopped, at_lane};
+use super::execute::{Core, Flow, LaneFault};
 use super::shared::Shared;
 use super::warp::{State, Warp};
 use super::{BUDGET, Launch, MAX_SHARED_PER_BLOCK, MAX_THREADS_PER_BLOCK, MULTIPROCESSORS, blocks_per_multiprocessor};
@@ -216,18 +216,23 @@ impl Schedule<'_, '_> {
         let budget = if self.core.launch.budget == 0 { BUDGET } else { self.core.launch.budget };
         if self.core.counters.warp_instructions >= budget {
             let message = format!("the launch has executed {budget} warp instructions and is not done");
-            return Err(self.placed(block, w, block.warps[w].pc, at_lane(0, Fault::new(Kind::Runaway, message))));
+            return Err(self.placed(
+                block,
+                w,
+                block.warps[w].pc,
+                LaneFault { lane: 0, fault: Fault::new(Kind::Runaway, message) },
+            ));
         }
         for _ in 0..TURN {
             let pc = block.warps[w].pc;
-            let flow = self.core.step(block, w).map_err(|stopped| self.placed(block, w, pc, stopped))?;
+            let flow = self.core.step(block, w).map_err(|stopped| self.placed(block, w, pc, *stopped))?;
             block.warps[w].settle();
             match block.warps[w].state {
                 State::Ready => {}
                 State::AtBarrier(_) => return Ok(Flow::Go),
                 State::Done => {
                     for id in 0..block.barriers.len() {
-                        self.core.check_exited(block, id).map_err(|stopped| self.placed(block, w, pc, stopped))?;
+                        self.core.check_exited(block, id).map_err(|stopped| self.placed(block, w, pc, *stopped))?;
                     }
                     self.core.spins = 0;
                     return Ok(Flow::Go);
@@ -252,7 +257,7 @@ impl Schedule<'_, '_> {
             "warps wait for a value that nobody writes any more: {} blocks are resident and {not_started} cannot start before one of them ends",
             active.len()
         );
-        Err(self.placed(block, w, block.warps[w].pc, at_lane(0, Fault::new(Kind::Runaway, message))))
+        Err(self.placed(block, w, block.warps[w].pc, LaneFault { lane: 0, fault: Fault::new(Kind::Runaway, message) }))
     }
 
     fn deadlock(&self, block: &Block) -> Fault {
@@ -267,11 +272,11 @@ impl Schedule<'_, '_> {
         let w = block.warps.iter().position(|w| w.state != State::Done).unwrap_or(0);
         let message = format!("no warp can go on: {} wait and no other warp will arrive", list.join(", "));
         let pc = block.warps[w].pc.saturating_sub(1);
-        self.placed(block, w, pc, at_lane(0, Fault::new(Kind::Deadlock, message)))
+        self.placed(block, w, pc, LaneFault { lane: 0, fault: Fault::new(Kind::Deadlock, message) })
     }
 
     #[cold]
-    fn placed(&self, block: &Block, w: usize, pc: u32, stopped: Stopped) -> Fault {
+    fn placed(&self, block: &Block, w: usize, pc: u32, stopped: LaneFault) -> Fault {
         let place = Place {
             kernel: self.kernel.name.clone(),
             block: block.id,

@@ -1,7 +1,28 @@
 //! Reads the text of a PTX module.
 //!
-//! The text is cut into tokens ([`lexer`]), read into statements ([`parser`], [`syntax`]) and decoded into the machine's
-//! instructions ([`inst`]); [`cfg`] finds where divergent lanes meet.
+//! The text is cut into tokens (`lexer`), read into statements (`parser`, `syntax`) and decoded into the machine's
+//! instructions (`inst`); `cfg` finds where divergent lanes meet.
+//!
+//! # What is understood
+//!
+//! Anything else is an error of [`Module::parse`].
+//!
+//! - Integers of 16, 32 and 64 bits: `add sub mul{.lo .hi .wide} mad{.lo .hi .wide} mul24 div rem min max abs neg sad`, `.sat` of
+//!   s32 sums, carries (`add.cc addc sub.cc subc mad.cc madc`), `and or xor not cnot shl shr shf lop3 prmt bfe bfi bfind popc clz
+//!   brev`.
+//! - f32 and f64: `add sub mul fma div rcp sqrt rsqrt ex2 lg2 sin cos tanh abs neg min max copysign testp`; f32 with `.ftz`,
+//!   `.sat` and the roundings `.rn .rz .rm .rp`, f64 with `.rn`. f16, bf16 and their pairs with `.rn`.
+//! - `setp` with all comparisons, `selp`, `slct`, logic of predicates; `cvt` among integers of 8 to 64 bits, f16, bf16, tf32, f32,
+//!   f64 and into pairs, with roundings, `.ftz`, `.sat`, `.relu`.
+//! - `mov` (also of vectors, special registers and addresses of variables), `cvta`, `isspacep`.
+//! - `ld` and `st` of 1 to 16 bytes, `.v2`, `.v4`, all state spaces and generic addresses, plain, `.nc`, `.volatile`, `.relaxed`,
+//!   `.acquire`, `.release`; cache hints and `prefetch` do nothing. `atom` and `red` on global and shared memory: `add min max exch
+//!   cas inc dec and or xor` of 32 and 64 bits, `add` of f32 and f64. `membar`, `fence`.
+//! - `bra`, `brx.idx`, `call` of device functions (expanded; no recursion, no pointers), `ret`, `exit`, `trap`.
+//! - `bar`, `barrier` (`.sync .arrive .red`), `bar.warp.sync`, `shfl.sync`, `vote.sync`, `match.sync`, `redux.sync`, `activemask`,
+//!   `nanosleep`.
+//! - `cp.async` with `commit_group`, `wait_group` and `wait_all`; `ldmatrix` x1, x2, x4, `.trans`; `mma.sync` with f32 sums:
+//!   m16n8k16 and m16n8k8 of bf16 and f16, m16n8k8 and m16n8k4 of tf32.
 
 mod cfg;
 mod decode;

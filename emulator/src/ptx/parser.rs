@@ -278,6 +278,7 @@ impl<'a> Parser<'a> {
     fn block(&mut self, f: &mut Function) -> Parsed<()> {
         self.expect('{')?;
         self.scopes.push(HashMap::new());
+        self.declare_labels();
         loop {
             match self.peek() {
                 Some(Token::Mark('}')) => {
@@ -303,16 +304,18 @@ impl<'a> Parser<'a> {
                 }
                 Some(Token::Word(w)) if self.tokens.get(self.at + 1).is_some_and(|t| t.0 == Token::Mark(':')) => {
                     self.at += 2;
+                    let name = self.resolve(w);
                     if self.peek() == Some(Token::Word(".branchtargets")) {
                         self.at += 1;
-                        let mut targets = vec![self.word()?.to_string()];
-                        while self.eat(',') {
-                            targets.push(self.word()?.to_string());
+                        let mut targets = Vec::new();
+                        while !self.eat(';') {
+                            let target = self.word()?;
+                            targets.push(self.resolve(target));
+                            self.eat(',');
                         }
-                        self.expect(';')?;
-                        f.body.push(Item::Targets(w.to_string(), targets));
+                        f.body.push(Item::Targets(name, targets));
                     } else {
-                        f.body.push(Item::Label(w.to_string()));
+                        f.body.push(Item::Label(name));
                     }
                 }
                 Some(Token::Word(_) | Token::Mark('@')) => {
@@ -321,6 +324,22 @@ impl<'a> Parser<'a> {
                 }
                 _ => return self.unexpected("an instruction"),
             }
+        }
+    }
+
+    /// Declares the labels of the block that begins here: a branch may name one before it stands.
+    fn declare_labels(&mut self) {
+        let (mut depth, mut i) = (1, self.at);
+        while depth > 0 && i + 1 < self.tokens.len() {
+            match (self.tokens[i].0, self.tokens[i + 1].0) {
+                (Token::Mark('{'), _) => depth += 1,
+                (Token::Mark('}'), _) => depth -= 1,
+                (Token::Word(w), Token::Mark(':')) if depth == 1 => {
+                    self.declare(w);
+                }
+                _ => {}
+            }
+            i += 1;
         }
     }
 

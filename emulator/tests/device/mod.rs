@@ -146,3 +146,28 @@ pub fn check(bits_in: u32, bits_out: u32, code: &str, rows: &[[u64; 3]], want: i
         assert_eq!(got, want(a, b, c), "{code} of {a:#x}, {b:#x}, {c:#x}: {got:#x}");
     }
 }
+
+/// A module with one kernel, `k(.param .u64 p)`. Registers: %p0 to %p9, %h, %r, %f and %rd of 16, 32, 32 and 64 bits; %rd0 holds
+/// the parameter, %r0 the thread of the block. `shared` bytes of shared memory are named s.
+pub fn kernel(shared: u32, body: &str) -> Module {
+    let text = format!(
+        ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 p)\n{{\n.reg .pred %p<10>;\n.reg .b16 %h<20>;\n\
+         .reg .b32 %r<60>;\n.reg .f32 %f<40>;\n.reg .b64 %rd<20>;\n.shared .align 16 .b8 s[{shared}];\n\
+         ld.param.u64 %rd0, [p];\nmov.u32 %r0, %tid.x;\n{body}\nret;\n}}\n"
+    );
+    Module::parse(&text).unwrap_or_else(|e| panic!("{e} in\n{body}"))
+}
+
+/// Runs one block of such a kernel on `words` and returns what they are then.
+pub fn run_block(threads: u32, shared: u32, words: &[u32], body: &str) -> (Vec<u32>, Counters) {
+    let mut gpu = Device::new();
+    let at = gpu.words(words);
+    gpu.launch(&kernel(shared, body), "k", [1, 1, 1], [threads, 1, 1], 0, &[Arg::Pointer(at)])
+        .unwrap_or_else(|e| panic!("{e} in\n{body}"));
+    (gpu.read_words(at, words.len()), gpu.counters)
+}
+
+/// PTX that sets %rd1 to the address of the thread's word, which has `bytes` bytes.
+pub fn my_word(bytes: u32) -> String {
+    format!("mul.wide.u32 %rd1, %r0, {bytes};\nadd.s64 %rd1, %rd0, %rd1;\n")
+}
