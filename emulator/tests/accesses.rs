@@ -2,8 +2,8 @@
 
 mod device;
 
-use cuda::fault::Kind;
 use device::{Arg, Device, kernel, my_word, run_block};
+use dreamer_emulator::fault::Kind;
 
 #[test]
 fn widths_and_signs() {
