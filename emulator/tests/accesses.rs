@@ -153,7 +153,7 @@ fn parameters_by_value() {
     let text = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u32 a, .param .align 8 .b8 s[24], .param .u64 out, .param .u8 b)\n{\n\
                 .reg .b32 %r<9>;\n.reg .b64 %rd<9>;\nld.param.u32 %r1, [a];\nld.param.u32 %r2, [s+20];\nld.param.u64 %rd1, [out];\n\
                 ld.param.u8 %r3, [b];\nmad.lo.u32 %r1, %r1, %r2, %r3;\nst.global.u32 [%rd1], %r1;\nret;\n}\n";
-    let module = cuda::ptx::Module::parse(text).unwrap();
+    let module = dreamer_emulator::ptx::Module::parse(text).unwrap();
     let k = module.kernel("k").unwrap();
     let layout: Vec<_> = k.params.iter().map(|p| (p.offset, p.size)).collect();
     assert_eq!((layout, k.param_bytes), (vec![(0, 4), (8, 24), (32, 8), (40, 1)], 41));
@@ -164,7 +164,7 @@ fn parameters_by_value() {
     params[28] = 7;
     params[32..40].copy_from_slice(&out.to_le_bytes());
     params[40] = 200;
-    let launch = cuda::machine::Launch { grid: [1; 3], block: [1; 3], params, ..Default::default() };
-    cuda::machine::launch(&module, "k", &launch, &mut gpu.memory, &mut gpu.counters).unwrap();
+    let launch = dreamer_emulator::machine::Launch { grid: [1; 3], block: [1; 3], params, ..Default::default() };
+    dreamer_emulator::machine::launch(&module, "k", &launch, &mut gpu.memory, &mut gpu.counters).unwrap();
     assert_eq!(gpu.read_words(out, 1), [242]);
 }
