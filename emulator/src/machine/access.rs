@@ -25,29 +25,30 @@ macro_rules! by_width {
     };
 }
 
-/// The address of the first lane, if the lanes of `mask` access one address.
+/// The end of the run of active lanes from `lane` on whose addresses grow by `stride` each.
 #[inline(always)]
-fn uniform(at: &Wide, mask: u32) -> Option<u64> {
-    let first = at[mask.trailing_zeros() as usize];
-    lanes(mask).all(|i| at[i] == first).then_some(first)
+fn run_end(at: &Wide, mask: u32, lane: usize, stride: u64) -> usize {
+    let mut end = lane + 1;
+    while end < 32 && mask >> end & 1 == 1 && at[end] == at[end - 1].wrapping_add(stride) {
+        end += 1;
+    }
+    end
 }
 
-/// The address of the first lane of `mask`, if its lanes follow each other and so do their addresses.
+/// The next run of lanes that one check can serve: `(first lane, end, stride)` of lanes that access one address or one
+/// address after the other.
 #[inline(always)]
-fn contiguous(at: &Wide, mask: u32, len: u64) -> Option<u64> {
-    let first = mask.trailing_zeros();
-    let run = u64::from(mask >> first);
-    if run & (run + 1) != 0 {
-        return None;
-    }
-    let start = at[first as usize];
-    let mut same = true;
-    for i in 0..32u32 {
-        let here = mask >> i & 1 == 0
-            || at[i as usize] == start.wrapping_add(u64::from(i.wrapping_sub(first)).wrapping_mul(len));
-        same &= here;
-    }
-    same.then_some(start)
+fn next_run(at: &Wide, mask: u32, len: u64) -> (usize, usize, usize) {
+    let lane = mask.trailing_zeros() as usize;
+    let end = run_end(at, mask, lane, len);
+    let same = if end == lane + 1 { run_end(at, mask, lane, 0) } else { end };
+    if same > end { (lane, same, 0) } else { (lane, end, len as usize) }
+}
+
+/// The lanes of a mask from `end` on.
+#[inline(always)]
+fn after(mask: u32, end: usize) -> u32 {
+    mask & (u64::MAX << end) as u32
 }
 
 impl Core<'_> {
@@ -180,28 +181,31 @@ impl Core<'_> {
         order: Order,
         raw: &mut Raw<N>,
     ) -> Result<(), Stopped> {
-        let (bytes, count) = (N as u64, u64::from(mask.count_ones()));
-        self.counters.global_load_bytes += count * bytes;
+        let bytes = N as u64;
+        self.counters.global_load_bytes += u64::from(mask.count_ones()) * bytes;
         self.count_sectors(at, mask, bytes);
-        // One check serves all lanes if they read one address or a run of them; otherwise, and to explain a fault, each has
-        // its own.
-        let whole = uniform(at, mask).map(|a| (a, bytes, 0));
-        let whole = whole.or_else(|| contiguous(at, mask, bytes).map(|a| (a, bytes * count, N)));
-        if let Some((start, total, stride)) = whole
-            && start.is_multiple_of(bytes)
-            && let Some((a, offset)) = self.memory.find(start, total)
-            && a.written.first_missing(offset, total).is_none()
-            && !(order == Order::NonCoherent && a.stored_in(self.epoch, offset, total))
-        {
-            self.counters.minimal_read_bytes += a.note_read(self.epoch, offset, total);
-            let data = &a.data[offset as usize..(offset + total) as usize];
-            for (k, lane) in lanes(mask).enumerate() {
-                raw[lane].copy_from_slice(&data[k * stride..k * stride + N]);
+        let mut rest = mask;
+        while rest != 0 {
+            let (first, end, stride) = next_run(at, rest, bytes);
+            rest = after(rest, end);
+            let total = if stride == 0 { bytes } else { bytes * (end - first) as u64 };
+            if at[first].is_multiple_of(bytes)
+                && let Some((a, offset)) = self.memory.find(at[first], total)
+                && a.written.first_missing(offset, total).is_none()
+                && !(order == Order::NonCoherent && a.stored_in(self.epoch, offset, total))
+            {
+                self.counters.minimal_read_bytes += a.note_read(self.epoch, offset, total);
+                let data = &a.data[offset as usize..(offset + total) as usize];
+                for lane in first..end {
+                    let from = (lane - first) * stride;
+                    raw[lane].copy_from_slice(&data[from..from + N]);
+                }
+                continue;
             }
-            return Ok(());
-        }
-        for lane in lanes(mask) {
-            raw[lane] = self.read_one(at[lane], order).map_err(|f| at_lane(lane, f))?;
+            // Something is wrong with one of them: each by itself explains what.
+            for lane in first..end {
+                raw[lane] = self.read_one(at[lane], order).map_err(|f| at_lane(lane, f))?;
+            }
         }
         Ok(())
     }
@@ -227,22 +231,29 @@ impl Core<'_> {
     }
 
     fn write_global<const N: usize>(&mut self, at: &Wide, mask: u32, raw: &Raw<N>) -> Result<(), Stopped> {
-        let (bytes, count) = (N as u64, u64::from(mask.count_ones()));
-        self.counters.global_store_bytes += count * bytes;
+        let bytes = N as u64;
+        self.counters.global_store_bytes += u64::from(mask.count_ones()) * bytes;
         self.count_sectors(at, mask, bytes);
-        if let Some(start) = contiguous(at, mask, bytes)
-            && start.is_multiple_of(bytes)
-            && let Some((a, offset)) = self.memory.find(start, bytes * count)
-        {
-            self.counters.minimal_written_bytes += a.note_store(self.epoch, offset, bytes * count);
-            let data = &mut a.data[offset as usize..(offset + bytes * count) as usize];
-            for (k, lane) in lanes(mask).enumerate() {
-                data[k * N..(k + 1) * N].copy_from_slice(&raw[lane]);
+        let mut rest = mask;
+        while rest != 0 {
+            let first = rest.trailing_zeros() as usize;
+            let end = run_end(at, rest, first, bytes);
+            rest = after(rest, end);
+            let total = bytes * (end - first) as u64;
+            if at[first].is_multiple_of(bytes)
+                && let Some((a, offset)) = self.memory.find(at[first], total)
+            {
+                self.counters.minimal_written_bytes += a.note_store(self.epoch, offset, total);
+                let data = &mut a.data[offset as usize..(offset + total) as usize];
+                for lane in first..end {
+                    let to = (lane - first) * N;
+                    data[to..to + N].copy_from_slice(&raw[lane]);
+                }
+                continue;
             }
-            return Ok(());
-        }
-        for lane in lanes(mask) {
-            self.write_one(at[lane], &raw[lane]).map_err(|f| at_lane(lane, f))?;
+            for lane in first..end {
+                self.write_one(at[lane], &raw[lane]).map_err(|f| at_lane(lane, f))?;
+            }
         }
         Ok(())
     }
@@ -277,13 +288,10 @@ impl Core<'_> {
         let access = access(order);
         let mut rest = mask;
         while rest != 0 {
-            let lane = rest.trailing_zeros() as usize;
             // Lanes that follow each other and read the same bytes share one check.
-            let mut end = lane + 1;
-            while end < 32 && rest >> end & 1 == 1 && at[end] == at[lane] {
-                end += 1;
-            }
-            rest &= (u64::MAX << end) as u32;
+            let lane = rest.trailing_zeros() as usize;
+            let end = run_end(at, rest, lane, 0);
+            rest = after(rest, end);
             let a = shared.read(warp, lane, at[lane], N, access, end > lane + 1).map_err(|f| at_lane(lane, f))?;
             let value: [u8; N] = shared.data[a..a + N].try_into().expect("N bytes");
             raw[lane..end].fill(value);

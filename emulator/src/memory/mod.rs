@@ -228,6 +228,11 @@ mod tests {
         assert_eq!(fault.kind, Kind::OutOfBounds);
         assert!(fault.message.contains("byte 97 of an allocation of only 100 bytes"), "{fault}");
         assert!(m.write(a + 101, &[0]).unwrap_err().message.contains("1 bytes past the end"));
+        // Neighbours are apart: what runs over the end of one does not reach the next.
+        let [left, right] = [256, 256].map(|n| m.alloc(n).unwrap());
+        assert!(right > left + 256);
+        assert_eq!(m.write(left + 256, &[0]).unwrap_err().kind, Kind::OutOfBounds);
+        assert!(m.free(left) && m.free(right));
         assert!(m.free(a) && !m.free(a));
         assert!(m.write(a, &[0]).unwrap_err().message.contains("was freed"));
         assert!(m.alloc(1000).unwrap() > a);
