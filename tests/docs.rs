@@ -14,12 +14,13 @@ const PAGES: &[&str] = &[
     "CONTRIBUTING.md",
     "docs/math.md",
     "docs/architecture.md",
+    "docs/cuda.md",
     "docs/performance.md",
     "docs/diagnose.md",
 ];
 
 /// Folders whose files the pages name by path.
-const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "scripts/", "benches/", ".ci/"];
+const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "scripts/", "benches/", "emulator/", ".ci/"];
 
 /// Paths that only a run, or a later release, makes.
 const NOT_HERE: &[&str] = &["docs/dream.gif"];
