@@ -16,13 +16,17 @@ pub mod lambda_return;
 pub mod linear;
 pub mod mean;
 pub mod noise;
+pub mod norm;
+pub mod norm_gru_cell;
 pub mod normal_nll;
 mod patches;
 pub mod pointwise;
 pub mod registry;
 pub mod sample_onehot;
 pub mod sample_tanh_normal;
+pub mod silu;
 mod softmax;
+pub mod symlog;
 pub mod twohot;
 
 pub use activation::Activation;

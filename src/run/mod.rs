@@ -11,6 +11,7 @@ pub mod eval;
 pub mod evaluate;
 pub mod explain;
 pub mod gradcheck;
+mod objects;
 pub mod parity;
 pub mod rooms;
 pub mod train;
