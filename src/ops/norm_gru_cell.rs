@@ -87,7 +87,11 @@ impl<R: Real> Op<R> for NormGruCell {
             if let Some(dh) = &mut dh {
                 let (dh, u) = (&mut dh[narrow], &gates[2 * d..]);
                 // (J7)
-                vectorize!(|| dh.iter_mut().zip(u).zip(dh_next).for_each(|((dh, &u), &dout)| *dh += (R::ONE - u) * dout));
+                vectorize!(|| dh
+                    .iter_mut()
+                    .zip(u)
+                    .zip(dh_next)
+                    .for_each(|((dh, &u), &dout)| *dh += (R::ONE - u) * dout));
             }
         }
     }

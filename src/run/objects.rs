@@ -13,6 +13,9 @@ pub const OBJECTS: std::ops::RangeInclusive<u8> = 4..=9;
 /// All types that a cell can hold, but for the agent, which is drawn over them.
 const TYPES: std::ops::Range<u8> = 0..10;
 
+/// A wall is grey. (One in green would look like the goal.)
+const WALL: (u8, u8) = (2, 5);
+
 /// The pictures of all cells that hold an object.
 #[derive(Debug)]
 pub struct ObjectTiles {
@@ -26,6 +29,9 @@ impl ObjectTiles {
         let (mut objects, mut others) = (HashSet::new(), HashSet::new());
         for object in TYPES {
             for (color, state) in (0..6).flat_map(|color| (0..3).map(move |state| (color, state))) {
+                if object == WALL.0 && color != WALL.1 {
+                    continue;
+                }
                 for agent in [None, Some(0), Some(1), Some(2), Some(3)] {
                     for highlight in [false, true] {
                         let mut bytes = vec![0; tile_size * tile_size * 3];

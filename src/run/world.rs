@@ -138,7 +138,8 @@ impl World {
     /// Weights of the cells of symbolic observations, or of the pixels of pictures: `object_weight`, or `pixel_object_weight`, where there is an
     /// object, otherwise 1.
     pub fn weights(&self, bytes: &[u8], out: &mut [f32]) {
-        let (cell_weight, pixel_weight) = (self.config().object_weight as f32, self.config().pixel_object_weight as f32);
+        let (cell_weight, pixel_weight) =
+            (self.config().object_weight as f32, self.config().pixel_object_weight as f32);
         match (&self.object_tiles, &self.model.observation) {
             (Some(tiles), &dreamer::Observation::Image { height, width, .. }) => {
                 tiles.weights(bytes, height, width, pixel_weight, out);

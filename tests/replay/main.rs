@@ -2,6 +2,7 @@
 //! told from the observation.
 
 mod batches;
+mod choices;
 mod files;
 mod keeping;
 
