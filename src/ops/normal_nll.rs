@@ -28,7 +28,7 @@ impl<R: Real> Graph<R> {
         let n = self.len(mu) / rows;
         assert_eq!(self.len(x), rows * n, "normal_nll: mu is {:?} but x is {:?}", self.shape(mu), self.shape(x));
         let x = self.stop(x);
-        let [nll] = self.call(NormalNll { rows, n, channels: 0 }, &[mu, x], [&[rows]]);
+        let [nll] = self.call(NormalNll { rows, n, channels: None }, &[mu, x], [&[rows]]);
         nll
     }
 
@@ -44,7 +44,7 @@ impl<R: Real> Graph<R> {
             self.shape(w)
         );
         let (x, w) = (self.stop(x), self.stop(w));
-        let [nll] = self.call(NormalNll { rows, n, channels: n / weights }, &[mu, x, w], [&[rows]]);
+        let [nll] = self.call(NormalNll { rows, n, channels: Some(n / weights) }, &[mu, x, w], [&[rows]]);
         nll
     }
 }
@@ -52,13 +52,13 @@ impl<R: Real> Graph<R> {
 struct NormalNll {
     rows: usize,
     n: usize,
-    /// Elements that share a weight; 0 without weights.
-    channels: usize,
+    /// Elements that share a weight; `None` without weights.
+    channels: Option<usize>,
 }
 
 impl<R: Real> Op<R> for NormalNll {
     fn name(&self) -> &'static str {
-        if self.channels > 0 { "weighted_normal_nll" } else { "normal_nll" }
+        if self.channels.is_some() { "weighted_normal_nll" } else { "normal_nll" }
     }
 
     fn rows(&self) -> usize {
@@ -76,13 +76,12 @@ impl<R: Real> Op<R> for NormalNll {
         for (row, nll) in nll.iter_mut().enumerate() {
             let at = row * self.n..(row + 1) * self.n;
             let (mu, x) = (&mu[at.clone()], &x[at]);
-            let squares = if self.channels == 0 {
-                sum_of_squares(mu, x)
-            } else {
-                let pixels = mu.chunks_exact(self.channels).zip(x.chunks_exact(self.channels));
-                let square = |(mu, x): (&R, &R)| (*mu - *x) * (*mu - *x);
-                let pixels = pixels.map(|(mu, x)| mu.iter().zip(x).map(square).sum::<R>());
-                pixels.zip(&w[row * self.n / self.channels..]).map(|(square, &w)| w * square).sum()
+            let squares = match self.channels {
+                None => sum_of_squares(mu, x),
+                Some(channels) => {
+                    let w = &w[row * self.n / channels..];
+                    (0..mu.len()).map(|i| w[i / channels] * (mu[i] - x[i]) * (mu[i] - x[i])).sum()
+                }
             };
             *nll = R::of(0.5) * squares + R::of(HALF_LN_TAU * self.n as f64); // (P1) (P3)
         }
@@ -94,11 +93,12 @@ impl<R: Real> Op<R> for NormalNll {
         for (row, &dnll) in dnll.iter().enumerate() {
             let at = row * self.n..(row + 1) * self.n;
             let (mu, x, dmu) = (&mu[at.clone()], &x[at.clone()], &mut dmu[at]);
-            if self.channels == 0 {
-                vectorize!(|| (0..mu.len()).for_each(|i| dmu[i] += dnll * (mu[i] - x[i]))); // (P2)
-            } else {
-                let w = &w[row * self.n / self.channels..];
-                (0..mu.len()).for_each(|i| dmu[i] += dnll * w[i / self.channels] * (mu[i] - x[i])); // (P4)
+            match self.channels {
+                None => vectorize!(|| (0..mu.len()).for_each(|i| dmu[i] += dnll * (mu[i] - x[i]))), // (P2)
+                Some(channels) => {
+                    let w = &w[row * self.n / channels..];
+                    (0..mu.len()).for_each(|i| dmu[i] += dnll * w[i / channels] * (mu[i] - x[i])); // (P4)
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Which pixels of a gridworld's picture show an object.
 //!
 //! A picture consists of tiles, each drawn from what stands in its cell, so the bytes of a tile tell whether that is an object. The tiles of all
-//! objects are drawn once; one that looks like a tile without an object, as may happen with few pixels, does not count.
+//! objects are drawn once; one that looks like a tile without an object, as an open door does with 4 pixels, does not count.
 
 use std::collections::HashSet;
 
@@ -89,8 +89,17 @@ mod tests {
                 tiles.weights(&picture, side, side, 10.0, &mut weights);
                 for at in 0..side * side {
                     let (x, y) = (at % side / tile_size, at / side / tile_size);
-                    let object = OBJECTS.contains(&symbols[(x * 7 + y) * 3]);
-                    assert_eq!(weights[at], if object { 10.0 } else { 1.0 }, "{task}, step {step}, cell {x} {y}");
+                    let symbol = &symbols[(x * 7 + y) * 3..][..3];
+                    // An open door is a line at the edge of its tile, which 4 pixels are too few to show.
+                    if tile_size == 4 && symbol[0] == 4 && symbol[2] == 0 {
+                        continue;
+                    }
+                    let object = OBJECTS.contains(&symbol[0]);
+                    assert_eq!(
+                        weights[at],
+                        if object { 10.0 } else { 1.0 },
+                        "{task}, step {step}, cell {x} {y}: {symbol:?}"
+                    );
                     met[usize::from(object)] += 1;
                 }
                 let actions = cells.spec().actions.clone();
