@@ -206,20 +206,23 @@ fn the_mean_of_the_prior_has_no_chance_in_it() {
 /// A head that learns the symlog of a number predicts its symexp.
 #[test]
 fn symlog_heads_predict_in_the_units_of_the_reward() {
-    let (step, mut params) = ran(|c| c.reward_dist = ScalarDist::SymlogNormal);
-    let before = step.plan.scalar(step.scalars.iter().find(|s| s.0 == "reward_loss").unwrap().1);
-    assert!(before.is_finite());
-    // The last layer's bias alone says 2 in symlog: e^2 - 1 in units of the reward.
-    params.value_mut("reward.out.w").fill(0.0);
-    params.value_mut("reward.out.b").fill(2.0);
-    let mut again = training_step(&step.model, &params, &pool());
-    again.gradients(&mut params, 9);
-    let rewards = again.plan.value(again.behavior.returns);
-    assert!(!rewards.is_empty());
-    let target = again.plan.value(again.batch.reward);
-    let loss = target.iter().map(|r| (2.0 - r.signum() * (1.0 + r.abs()).ln()).powi(2) / 2.0 + (2.0 * PI).ln() / 2.0);
-    let loss = loss.sum::<f64>() / target.len() as f64;
-    close(&[again.plan.scalar(again.scalars.iter().find(|s| s.0 == "reward_loss").unwrap().1)], &[loss]);
+    let (step, mut params) = ran(|c| {
+        (c.reward_dist, c.value_dist) = (ScalarDist::SymlogNormal, ScalarDist::SymlogNormal);
+    });
+    // Biases alone speak: a reward and a value of 2 in symlog, which is e^2 - 1 in units of the reward.
+    for head in ["reward", "value"] {
+        params.value_mut(&format!("{head}.out.w")).fill(0.0);
+        params.value_mut(&format!("{head}.out.b")).fill(2.0);
+    }
+    let mut step = training_step(&step.model, &params, &pool());
+    step.gradients(&mut params, 9);
+    let values = step.plan.value(step.behavior.values);
+    close(values, &vec![2.0_f64.exp() - 1.0; values.len()]);
+    let nll = |x: &f64| (2.0 - x.signum() * (1.0 + x.abs()).ln()).powi(2) / 2.0 + (2.0 * PI).ln() / 2.0;
+    let target = step.plan.value(step.batch.reward);
+    let (name, reward_loss) = step.scalars[1];
+    assert_eq!(name, "reward_loss");
+    close(&[step.plan.scalar(reward_loss)], &[target.iter().map(nll).sum::<f64>() / target.len() as f64]);
 }
 
 /// Norms have parameters of their own, which begin as the identity; without them a model has those of DreamerV1.

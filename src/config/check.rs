@@ -85,7 +85,7 @@ impl Config {
         refuse(
             self.expert_episodes > 0 && self.action_repeat > 1,
             format!(
-                "expert_episodes = {} are plans of single actions, but action_repeat = {}: set one of them to 0 or 1",
+                "expert_episodes = {} follow plans of single actions, but action_repeat = {}: set expert_episodes = 0 or action_repeat = 1",
                 self.expert_episodes, self.action_repeat
             ),
         );
