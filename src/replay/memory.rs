@@ -44,6 +44,8 @@ pub(super) struct Record {
     /// Rows that its environment's stream held before it.
     pub(super) stream_start: u64,
     pub(super) episode: Episode,
+    /// Its rewards add up to more than 0.
+    pub(super) won: bool,
     entry: Option<Entry>,
 }
 
@@ -179,7 +181,8 @@ impl Replay {
         stream.end += episode.rows() as u64;
         self.next_number += 1;
         self.finished_bytes += episode.memory_bytes();
-        self.records.push_back(Record { number, env, stream_start, episode, entry });
+        let won = episode.total_reward() > 0.0;
+        self.records.push_back(Record { number, env, stream_start, episode, won, entry });
     }
 
     /// Drops whole episodes, oldest first, until the bound holds. The newest always stays, so that there is something to sample.

@@ -94,6 +94,9 @@ pub fn sampling(c: &Config) -> Sampling {
         weighting: Weighting::Episodes,
         unfinished: false,
         reward_fraction: c.reward_fraction,
+        win_fraction: c.win_fraction,
+        last_rows: c.last_rows,
+        reward_before_action: c.reward_before_action,
     }
 }
 
@@ -142,6 +145,7 @@ impl Learner {
         let addresses = replay.draw(&self.sampling, c.batch_length, c.batch_size, self.step.updates)?;
         let stored = world.layout.observation;
         let stats = replay.fill(
+            &self.sampling,
             &addresses,
             &mut BatchMut {
                 observation: match stored {
@@ -161,7 +165,7 @@ impl Learner {
         let (batch, plan) = (self.step.batch, &mut self.step.plan);
         world.encode(obs, plan.input_mut(batch.obs));
         if let Some(weight) = batch.weight {
-            world.cell_weights(&self.bytes, plan.input_mut(weight));
+            world.weights(&self.bytes, plan.input_mut(weight));
         }
         plan.input_mut(batch.action).copy_from_slice(&self.action);
         let reward = plan.input_mut(batch.reward);

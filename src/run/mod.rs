@@ -12,6 +12,7 @@ pub mod eval;
 pub mod evaluate;
 pub mod explain;
 pub mod gradcheck;
+mod objects;
 pub mod parity;
 pub mod profile;
 pub mod rooms;
