@@ -12,6 +12,8 @@ const COMMANDS: &[&[&str]] = &[
     &["dream"],
     &["parity"],
     &["gradcheck"],
+    &["probes"],
+    &["study"],
     &["envs"],
     &["envs", "list"],
     &["envs", "show"],

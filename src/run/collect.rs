@@ -255,7 +255,7 @@ pub fn as_action<'a>(actions: &Actions, action: &'a [f32]) -> Action<'a> {
 }
 
 /// A uniformly random action.
-fn random_action(actions: &Actions, rng: &mut Philox, out: &mut [f32]) {
+pub fn random_action(actions: &Actions, rng: &mut Philox, out: &mut [f32]) {
     match *actions {
         Actions::Discrete(n) => {
             out.fill(0.0);

@@ -12,6 +12,8 @@ pub mod evaluate;
 pub mod explain;
 pub mod gradcheck;
 pub mod parity;
+pub mod probes;
 pub mod rooms;
+pub mod study;
 pub mod train;
 pub mod world;
