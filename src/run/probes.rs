@@ -36,7 +36,13 @@ const CONTINUOUS_SHORTFALL: f64 = 0.04;
 /// Settings of a probe over those of the preset.
 fn settings(question: Question) -> &'static [&'static str] {
     match question {
-        Question::Continuous => &["actor_grad=dynamics", "actor_entropy=0"],
+        // An actor of continuous actions learns by back-propagation, and takes longer to be sure.
+        Question::Continuous => &["steps=8400", "actor_grad=dynamics", "actor_entropy=0", "actor_lr=3e-3"],
+        // A GRU forgets half of its state in a step until it has learned better.
+        Question::Memory(5) => &["steps=16400"],
+        Question::Memory(20) => &["steps=24400"],
+        // Values of 5 are bootstrapped from themselves.
+        Question::Limit => &["steps=8400"],
         _ => &[],
     }
 }

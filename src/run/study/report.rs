@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use super::compare::{Finished, Measure, curve, summary};
+use super::compare::{Finished, Measure, Summary, curve, summary};
 use super::plan::{Bar, Block, Cell, Plan, variant};
 use super::record::{Folder, Point, Record};
 use crate::base::{Result, files};
 use crate::report::interval::{Interval, iqm, stratified};
 use crate::report::page::{Field, Page};
+use crate::report::progress::grouped;
 use crate::report::svg::Plot;
 
 /// Variants that one plot can hold; more are drawn each beside the first.
@@ -54,8 +55,14 @@ impl Study<'_> {
         for (number, block) in self.plan.blocks.iter().enumerate() {
             let title = block.title.clone().unwrap_or_else(|| format!("Cells {}", number + 1));
             page.heading(&title);
-            self.table(&mut page, block)?;
+            if block.tasks.len() > 1 {
+                self.overview(&mut page, block);
+            }
             for task in &block.tasks {
+                let about = &self.plan.tasks[task];
+                page.subheading(&format!("{task}: {}, {} environment steps", about.id, grouped(about.steps)));
+                self.table(&mut page, block, task);
+                page.commands("The command that makes the tables again", &[format!("{} --report-only", self.command)]);
                 self.curves(&mut page, block, task);
             }
             self.diagnoses(&mut page, block)?;
@@ -73,99 +80,82 @@ impl Study<'_> {
         self.finished.iter().filter(|f| fits(f.cell)).collect()
     }
 
-    /// Rows: variants. Columns: for each task the measure's mean, worst seed and IQM, and the path; the random policy's row last.
-    fn table(&self, page: &mut Page, block: &Block) -> Result<()> {
-        let several = block.tasks.len() > 1;
+    /// Rows: variants. Columns: tasks, each with its interquartile mean, and all tasks together.
+    fn overview(&self, page: &mut Page, block: &Block) {
         let mut headers = vec!["agent".to_string()];
-        let mut random = vec![Field::text("random policy")];
-        let mut measures = Vec::new();
-        for task in &block.tasks {
-            let of_task: Vec<&Finished> =
-                self.finished.iter().filter(|f| f.cell.task == *task && block.presets.contains(&f.cell.preset)).collect();
-            let records: Vec<&Record> = of_task.iter().map(|f| &f.record).collect();
-            let measure = Measure::of(&records);
-            measures.push(measure);
-            headers.push(format!("{task}: mean {}", measure.name()));
-            headers.extend(["worst seed", "IQM [95 %]", "return", "steps beyond shortest", "seeds"].map(String::from));
-            let mean = |f: &dyn Fn(&Record) -> f64| records.iter().map(|r| f(r)).sum::<f64>() / records.len() as f64;
-            let share = |f: &dyn Fn(&Record) -> f64| if records.is_empty() { "-".into() } else { format!("{:.3}", mean(f)) };
-            random.push(Field::number(share(&|r| measure.in_score(&r.random))));
-            random.extend(["", ""].map(Field::number));
-            random.push(Field::number(share(&|r| r.random.total)));
-            random.extend(["", ""].map(Field::number));
-        }
-        if several {
-            headers.push("all tasks: IQM [95 %]".into());
-            random.push(Field::number(""));
-        }
+        headers.extend(block.tasks.iter().map(|task| format!("{task} ({}, IQM)", self.measure(block, task).name())));
+        headers.push("all tasks".into());
         let mut rows = Vec::new();
-        for preset in &block.presets {
-            for switch in &block.switches {
-                let mut row = vec![Field::text(variant(preset, switch))];
-                let mut strata: Vec<Vec<f64>> = Vec::new();
-                for (task, &measure) in block.tasks.iter().zip(&measures) {
-                    let seeds = self.seeds(block, task, preset, switch);
-                    let values: Vec<f64> = seeds.iter().map(|f| measure.in_score(&f.record.greedy)).collect();
-                    self.row(&mut row, &seeds, &values, measure, block.seeds.len(), &self.plan.tasks[task].bar);
-                    strata.push(values);
-                }
-                if several {
-                    let strata: Vec<&[f64]> = strata.iter().map(Vec::as_slice).collect();
-                    let whole = strata.iter().all(|s| !s.is_empty());
-                    row.push(Field::number(if whole { in_brackets(&stratified(&strata, 0, iqm)) } else { "-".into() }));
-                }
-                rows.push(row);
+        for (preset, switch) in variants(block) {
+            let mut row = vec![Field::text(variant(preset, switch))];
+            let mut strata: Vec<Vec<f64>> = Vec::new();
+            for task in &block.tasks {
+                let measure = self.measure(block, task);
+                let seeds = self.seeds(block, task, preset, switch);
+                let values: Vec<f64> = seeds.iter().map(|f| measure.in_score(&f.record.greedy)).collect();
+                let field = summary(&values).map(|all| with_bar(in_brackets(&all.iqm), all.iqm.estimate, measure));
+                row.push(field.unwrap_or(Field::number("missing")));
+                strata.push(values);
             }
+            let strata: Vec<&[f64]> = strata.iter().map(Vec::as_slice).collect();
+            let whole = strata.iter().all(|s| !s.is_empty());
+            row.push(Field::number(if whole { in_brackets(&stratified(&strata, 0, iqm)) } else { "-".into() }));
+            rows.push(row);
         }
-        rows.push(random);
         page.table(&headers, &rows);
-        page.commands("The command that makes this table again", &[format!("{} --report-only", self.command)]);
-        Ok(())
     }
 
-    /// The columns of one task.
-    fn row(&self, row: &mut Vec<Field>, seeds: &[&Finished], values: &[f64], measure: Measure, wanted: usize, bar: &Bar) {
-        let Some(all) = summary(values) else {
-            row.push(Field::number("missing"));
-            row.extend(["", "", "", "", ""].map(Field::number));
-            return;
-        };
-        let mean = |f: &dyn Fn(&Record) -> Option<f64>| {
-            let values: Vec<f64> = seeds.iter().filter_map(|s| f(&s.record)).collect();
-            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-        };
-        let marked = |field: Field, reached: Option<bool>| match reached {
-            Some(reached) => field.marked(reached),
-            None => field,
-        };
-        let (total, beyond) = (mean(&|r| Some(r.greedy.total)), mean(&|r| r.excess_path));
-        let mut first = Field::number(format!("{:.3}", all.mean));
-        if measure == Measure::Success {
-            first = first.bar(all.mean);
+    /// Rows: variants. Columns: what one task's records say, the random policy on the same episodes beside the agent.
+    fn table(&self, page: &mut Page, block: &Block, task: &str) {
+        let measure = self.measure(block, task);
+        let headers = [
+            "agent".to_string(),
+            format!("mean {}", measure.name()),
+            "worst seed".into(),
+            "IQM [95 %]".into(),
+            "random policy".into(),
+            "return".into(),
+            "its random policy".into(),
+            "steps beyond the shortest path".into(),
+            "shortest path".into(),
+            "seeds".into(),
+        ];
+        let bar = &self.plan.tasks[task].bar;
+        let mut rows = Vec::new();
+        for (preset, switch) in variants(block) {
+            let seeds = self.seeds(block, task, preset, switch);
+            let mut row = vec![Field::text(variant(preset, switch))];
+            let values: Vec<f64> = seeds.iter().map(|f| measure.in_score(&f.record.greedy)).collect();
+            match summary(&values) {
+                None => {
+                    row.push(Field::number("missing"));
+                    row.resize(headers.len(), Field::number(""));
+                }
+                Some(all) => row.extend(columns(&seeds, &all, measure, block.seeds.len(), bar)),
+            }
+            rows.push(row);
         }
-        row.push(marked(first, bar.success.filter(|_| measure == Measure::Success).map(|b| all.mean >= b)));
-        row.push(Field::number(format!("{:.3}", all.worst)));
-        row.push(Field::number(in_brackets(&all.iqm)));
-        let text = |x: Option<f64>, digits: usize| Field::number(x.map_or("-".into(), |x| format!("{x:.digits$}")));
-        row.push(marked(text(total, 3), bar.total.map(|b| total.is_some_and(|t| t >= b))));
-        row.push(marked(text(beyond, 2), bar.excess_path.map(|b| beyond.is_some_and(|x| x <= b))));
-        row.push(Field::number(format!("{} of {wanted}", all.seeds)));
+        page.table(&headers, &rows);
+    }
+
+    /// What a block's cells of one task are compared by.
+    fn measure(&self, block: &Block, task: &str) -> Measure {
+        let here = |c: &Cell| c.task == task && block.presets.contains(&c.preset);
+        let records: Vec<&Record> = self.finished.iter().filter(|f| here(f.cell)).map(|f| &f.record).collect();
+        Measure::of(&records)
     }
 
     /// Learning curves: all variants in one plot where they are few, otherwise each beside the first.
     fn curves(&self, page: &mut Page, block: &Block, task: &str) {
-        let variants: Vec<(String, Vec<&Finished>)> = block
-            .presets
-            .iter()
-            .flat_map(|preset| block.switches.iter().map(move |switch| (preset, switch)))
+        let variants: Vec<(String, Vec<&Finished>)> = variants(block)
             .map(|(preset, switch)| (variant(preset, switch), self.seeds(block, task, preset, switch)))
             .filter(|(_, seeds)| !seeds.is_empty())
             .collect();
         if variants.is_empty() {
             return;
         }
+        let measure = self.measure(block, task);
         let records: Vec<&Record> = variants.iter().flat_map(|(_, seeds)| seeds.iter().map(|f| &f.record)).collect();
-        let measure = Measure::of(&records);
         let random = records.iter().map(|r| measure.in_score(&r.random)).sum::<f64>() / records.len() as f64;
         let plots: Vec<String> = if variants.len() <= TOGETHER {
             vec![drawn(task, measure, random, &variants)]
@@ -225,14 +215,49 @@ impl Study<'_> {
     fn first_seeds<'a>(&'a self, block: &'a Block) -> Vec<&'a Finished<'a>> {
         let mut first = Vec::new();
         for task in &block.tasks {
-            for preset in &block.presets {
-                for switch in &block.switches {
-                    first.extend(self.seeds(block, task, preset, switch).into_iter().min_by_key(|f| f.cell.seed));
-                }
+            for (preset, switch) in variants(block) {
+                first.extend(self.seeds(block, task, preset, switch).into_iter().min_by_key(|f| f.cell.seed));
             }
         }
         first
     }
+}
+
+/// Every pair of preset and switch.
+fn variants(block: &Block) -> impl Iterator<Item = (&str, &str)> {
+    block.presets.iter().flat_map(|preset| block.switches.iter().map(|switch| (preset.as_str(), switch.as_str())))
+}
+
+/// What the records of one variant's seeds say.
+fn columns(seeds: &[&Finished], all: &Summary, measure: Measure, wanted: usize, bar: &Bar) -> [Field; 9] {
+    let mean = |f: &dyn Fn(&Record) -> Option<f64>| {
+        let values: Vec<f64> = seeds.iter().filter_map(|s| f(&s.record)).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    let text = |x: Option<f64>, digits: usize| Field::number(x.map_or("-".into(), |x| format!("{x:.digits$}")));
+    let marked = |field: Field, reached: Option<bool>| match reached {
+        Some(reached) => field.marked(reached),
+        None => field,
+    };
+    let (total, beyond) = (mean(&|r| Some(r.greedy.total)), mean(&|r| r.excess_path));
+    let first = with_bar(format!("{:.3}", all.mean), all.mean, measure);
+    [
+        marked(first, bar.success.filter(|_| measure == Measure::Success).map(|least| all.mean >= least)),
+        Field::number(format!("{:.3}", all.worst)),
+        Field::number(in_brackets(&all.iqm)),
+        text(mean(&|r| Some(measure.in_score(&r.random))), 3),
+        marked(text(total, 3), bar.total.map(|least| total.is_some_and(|t| t >= least))),
+        text(mean(&|r| Some(r.random.total)), 3),
+        marked(text(beyond, 2), bar.excess_path.map(|most| beyond.is_some_and(|x| x <= most))),
+        text(mean(&|r| r.shortest_path), 2),
+        Field::number(format!("{} of {wanted}", all.seeds)),
+    ]
+}
+
+/// A share is drawn as a bar, too.
+fn with_bar(text: String, value: f64, measure: Measure) -> Field {
+    let field = Field::number(text);
+    if measure == Measure::Success { field.bar(value) } else { field }
 }
 
 fn drawn(task: &str, measure: Measure, random: f64, variants: &[(String, Vec<&Finished>)]) -> String {
