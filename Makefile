@@ -9,7 +9,7 @@ MODES ?= train_step imagine_train imagine observe
 THREADS ?= 2
 ROUNDS ?= 3
 
-.PHONY: help test lint lines bench-peers
+.PHONY: help test lint probes lines bench-peers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,9 @@ lint: ## format, clippy and rustdoc; warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
+
+probes: ## trains on tiny worlds with known answers, five seeds each; return and value must be right
+	$(CARGO) run --locked --release -- probes
 
 bench-peers: ## compares with PyTorch and JAX on this machine (CONFIGS, MODES, THREADS, ROUNDS)
 	$(PYTHON) benches/peers/run.py --setup

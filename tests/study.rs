@@ -67,7 +67,9 @@ fn what_is_finished_is_not_run_again_and_a_changed_plan_runs_what_is_missing() {
     let (code, text) = study.run(&[]);
     assert_eq!(code, Some(0), "{text}");
     let first = study.record("empty-debug-seed0").unwrap();
-    for part in ["\"checksum\"", "\"shortest_path\": 5.0", "\"random\"", "\"curve\"", "dreamer-fast train --preset debug"] {
+    for part in
+        ["\"checksum\"", "\"shortest_path\": 5.0", "\"random\"", "\"curve\"", "dreamer-fast train --preset debug"]
+    {
         assert!(first.contains(part), "{part} is not in {first}");
     }
     let report = study.report();

@@ -163,7 +163,8 @@ impl Probe {
         self.reward + future
     }
 
-    /// The sum of rewards of best play from the present reset on.
+    /// The sum of rewards that best play, in the sense of [`Probe::value`], earns from the present reset on. Greed in the last step of
+    /// `Continue` would earn half a point more, but no clock is in view, and its value is less.
     pub fn best_return(&self) -> f64 {
         match self.question {
             Question::Observation => f64::from(self.cue),

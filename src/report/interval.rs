@@ -49,7 +49,9 @@ pub fn stratified(strata: &[&[f64]], seed: u64, statistic: impl Fn(&mut [f64]) -
             let mut rng = Philox::new(seed, stream::BOOTSTRAP, i);
             let mut drawn = resample.iter_mut();
             for stratum in strata {
-                stratum.iter().for_each(|_| *drawn.next().expect("as many as values") = stratum[rng.below(stratum.len())]);
+                stratum
+                    .iter()
+                    .for_each(|_| *drawn.next().expect("as many as values") = stratum[rng.below(stratum.len())]);
             }
             statistic(&mut resample)
         })

@@ -125,7 +125,12 @@ impl Page {
     }
 
     fn close_figure(&mut self, caption: &str, command: &str) -> &mut Self {
-        let _ = writeln!(self.body, "<figcaption>{}<pre>{}</pre></figcaption></figure>", escaped(caption), escaped(command));
+        let _ = writeln!(
+            self.body,
+            "<figcaption>{}<pre>{}</pre></figcaption></figure>",
+            escaped(caption),
+            escaped(command)
+        );
         self
     }
 
@@ -133,7 +138,9 @@ impl Page {
         let class = if field.number { " class=\"number\"" } else { "" };
         let style = field.share.map_or(String::new(), |share| {
             let percent = 100.0 * share;
-            format!(" style=\"background:linear-gradient(to right,var(--bar) {percent:.1}%,transparent {percent:.1}%)\"")
+            format!(
+                " style=\"background:linear-gradient(to right,var(--bar) {percent:.1}%,transparent {percent:.1}%)\""
+            )
         });
         let mark = match field.good {
             Some(true) => " <span class=\"good\">reached</span>",
@@ -193,7 +200,8 @@ mod tests {
     /// The test vectors of RFC 4648, section 10.
     #[test]
     fn base64_agrees_with_the_rfc() {
-        let vectors = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE=")];
+        let vectors =
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE=")];
         for (plain, coded) in vectors {
             assert_eq!(base64(plain.as_bytes()), coded);
         }
@@ -204,7 +212,9 @@ mod tests {
     fn every_text_is_escaped_and_an_svg_is_not() {
         let mut page = Page::new("a < b");
         page.heading("<h>").paragraph("p & q").plots(&["<svg></svg>".into()], "<c>", "run --set \"a=b\"");
-        page.table(&["<t>".into()], &[vec![Field::text("<f>")]]).commands("<s>", &["<x>".into()]).picture(b"foo", "\"", "y");
+        page.table(&["<t>".into()], &[vec![Field::text("<f>")]])
+            .commands("<s>", &["<x>".into()])
+            .picture(b"foo", "\"", "y");
         let html = page.to_html();
         for tag in ["<h>", "<c>", "<t>", "<f>", "<s>", "<x>", "a < b", "p & q", "\"a=b\"", "alt=\"\"\""] {
             assert!(!html.contains(tag), "{tag}");
@@ -215,9 +225,16 @@ mod tests {
     #[test]
     fn a_bar_is_as_wide_as_its_share_and_a_mark_says_what_was_reached() {
         let mut page = Page::new("t");
-        page.table(&["n".into()], &[vec![Field::number("0.25").bar(0.25).marked(false)], vec![Field::number("2").bar(2.0)]]);
+        page.table(
+            &["n".into()],
+            &[vec![Field::number("0.25").bar(0.25).marked(false)], vec![Field::number("2").bar(2.0)]],
+        );
         let html = page.to_html();
-        assert!(html.contains("var(--bar) 25.0%,transparent 25.0%") && html.contains(">short<") && !html.contains(">reached<"));
+        assert!(
+            html.contains("var(--bar) 25.0%,transparent 25.0%")
+                && html.contains(">short<")
+                && !html.contains(">reached<")
+        );
         assert!(html.contains("var(--bar) 100.0%"));
     }
 }

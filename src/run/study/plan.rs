@@ -167,8 +167,7 @@ impl Plan {
     /// # Errors
     /// As [`Plan::load`].
     pub fn parse(text: &str) -> Result<Plan> {
-        let plan: Plan =
-            toml::from_str(text).map_err(|cause| Error::new(cause.to_string().trim_end().to_string()))?;
+        let plan: Plan = toml::from_str(text).map_err(|cause| Error::new(cause.to_string().trim_end().to_string()))?;
         for name in plan.tasks.keys().chain(plan.switches.keys()) {
             // Names become names of files.
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
@@ -176,7 +175,9 @@ impl Plan {
             }
         }
         if plan.switches.contains_key(NONE) {
-            return Err(Error::new(format!("[switches]: \"{NONE}\" changes nothing already; give this one another name")));
+            return Err(Error::new(format!(
+                "[switches]: \"{NONE}\" changes nothing already; give this one another name"
+            )));
         }
         if plan.episodes == 0 {
             return Err(Error::new("episodes = 0 leaves nothing to judge by: write 1 or more"));
@@ -313,8 +314,14 @@ seeds = [1, 2]
         assert_eq!(cells.iter().map(|c| c.config.horizon).collect::<Vec<_>>(), [4, 4, 3, 3, 4]);
         assert_eq!(cells[0].config.encoder_units, [8, 8]);
         let command = cells[2].command(Path::new("out/runs/x"));
-        assert!(command.starts_with("dreamer-fast train --preset debug --task MiniGrid-Empty-5x5-v0 --seed 0 --steps 600 --set "));
-        assert!(command.contains("--set encoder_units=8,8") && command.ends_with("--set horizon=3 --logdir out/runs/x"));
+        assert!(
+            command.starts_with(
+                "dreamer-fast train --preset debug --task MiniGrid-Empty-5x5-v0 --seed 0 --steps 600 --set "
+            )
+        );
+        assert!(
+            command.contains("--set encoder_units=8,8") && command.ends_with("--set horizon=3 --logdir out/runs/x")
+        );
         assert_eq!(plan.tasks["empty"].bar.total, Some(0.9));
     }
 
@@ -334,7 +341,10 @@ seeds = [1, 2]
             let text = PLAN.replace(from, to);
             Plan::parse(&text).and_then(|plan| plan.cells()).map(|_| ()).unwrap_err().to_string()
         };
-        assert!(refusal("tasks = [\"empty\"]", "tasks = [\"full\"]").contains("the task \"full\", but the plan defines only: empty"));
+        assert!(
+            refusal("tasks = [\"empty\"]", "tasks = [\"full\"]")
+                .contains("the task \"full\", but the plan defines only: empty")
+        );
         assert!(refusal("\"short\"]", "\"long\"]").contains("the switch \"long\""));
         assert!(refusal("horizon = 3", "horizn = 3").contains("did you mean \"horizon\"?"));
         assert!(refusal("[\"debug\"]", "[\"debgu\"]").contains("there is no preset \"debgu\""));

@@ -76,7 +76,8 @@ impl Study<'_> {
 
     /// The finished cells of one variant on one task, over the seeds of a block.
     fn seeds<'a>(&'a self, block: &'a Block, task: &'a str, preset: &'a str, switch: &'a str) -> Vec<&'a Finished<'a>> {
-        let fits = |c: &Cell| c.task == task && c.preset == preset && c.switch == switch && block.seeds.contains(&c.seed);
+        let fits =
+            |c: &Cell| c.task == task && c.preset == preset && c.switch == switch && block.seeds.contains(&c.seed);
         self.finished.iter().filter(|f| fits(f.cell)).collect()
     }
 
@@ -180,7 +181,8 @@ impl Study<'_> {
                 plots.push(String::from_utf8_lossy(&files::read(&folder.join(name), MAX_BYTES)?).into_owned());
             }
             if !plots.is_empty() {
-                let caption = format!("{} on {}, seed {}: diagnosis.", one.cell.variant(), one.cell.task, one.cell.seed);
+                let caption =
+                    format!("{} on {}, seed {}: diagnosis.", one.cell.variant(), one.cell.task, one.cell.seed);
                 page.plots(&plots, &caption, &format!("dreamer-fast diagnose --logdir {}", run.display()));
             }
         }
