@@ -139,7 +139,7 @@ const PROBE: Preset = Preset {
         ("task", "Probe-Constant-v0", "the first of them"),
         ("steps", "8400", "1100 updates"),
         ("envs", "8", "one network call acts for all of them"),
-        ("prefill", "400", "a hundred episodes of one or two steps"),
+        ("prefill", "400", "enough random play to meet every answer"),
         ("eval_every", "2000", "a few scores"),
         ("eval_episodes", "64", "as in gridworld"),
         ("save_every", "0", "seconds"),

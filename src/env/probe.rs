@@ -186,8 +186,7 @@ impl Probe {
             Question::Discount => g * g - g * g * g,
             // The mean over both cues is 0.
             Question::Observation => g,
-            // Taken for the other kind, the state before the last reward is worth g instead of g / (1 - g), and the reset of the
-            // kind that ends g^6 / (1 - g) more than it is, which is less.
+            // The two kinds differ least at the reset, where five steps are left of the one that ends.
             Question::Limit => g.powi(LIMIT as i32 + 1) / (1.0 - g),
             // Greed is worth g instead of 0.5 g / (1 - g).
             Question::Continue => (WAGE * g / (1.0 - g) - g).abs(),

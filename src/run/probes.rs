@@ -194,8 +194,8 @@ fn judge(agent: &mut Agent) -> (f64, f64) {
         probe.reset(Some(layout_seed(c.seed, k)));
     }
     let best: Vec<f64> = probes.iter().map(Probe::best_return).collect();
-    let mut returns = vec![0.0; EPISODES];
-    let mut over = vec![false; EPISODES];
+    let mut returns = [0.0; EPISODES];
+    let mut over = [false; EPISODES];
     let mut policy = Policy::new(&agent.world.model, &agent.params, EPISODES, false, &agent.pool);
     let mut critic = Critic::new(agent);
     let mut actions = vec![0.0; EPISODES * agent.world.model.actions.size()];
@@ -206,7 +206,9 @@ fn judge(agent: &mut Agent) -> (f64, f64) {
         policy.act(&mut agent.params, &[t == 0; EPISODES], Choice::Mode, Clock { seed: c.seed, step: t }, &mut actions);
         let values = critic.values(agent, policy.state());
         for i in (0..EPISODES).filter(|&i| !over[i]) {
-            value_error = value_error.max((f64::from(values[i]) - probes[i].value(c.discount)).abs());
+            let error = (f64::from(values[i]) - probes[i].value(c.discount)).abs();
+            // A NaN stays, and passes no bound.
+            value_error = if error > value_error || error.is_nan() { error } else { value_error };
         }
         // The last state of an episode has a value, too, so an episode is over one step after it ended.
         over.iter_mut().zip(&probes).for_each(|(over, probe)| *over |= probe.is_over());

@@ -63,8 +63,8 @@ fn train(args: &StudyArgs, plan: &Plan, chosen: &[&Cell], folder: &Folder) -> Re
     };
     let program = std::env::current_exe().map_err(|cause| Error::new(format!("cannot find this program: {cause}")))?;
     let failed = Runner { folder, program, cores, episodes: plan.episodes }.run(&missing);
-    for one in &failed {
-        eprintln!("{} failed; the same command tries it again. {}", one.cell, one.error);
+    if !failed.is_empty() {
+        eprintln!("failed, with the reasons above: {}. The same command tries again.", failed.join(", "));
     }
     Ok(failed.len())
 }

@@ -31,18 +31,9 @@ pub struct Runner<'a> {
     pub episodes: usize,
 }
 
-/// A cell that did not come to an end, and why.
-#[derive(Debug)]
-pub struct Failed {
-    /// The cell's name.
-    pub cell: String,
-    /// What happened.
-    pub error: Error,
-}
-
 impl Runner<'_> {
-    /// Trains and measures these cells. One that fails does not stop the others; those that did are returned.
-    pub fn run(&self, cells: &[&Cell]) -> Vec<Failed> {
+    /// Trains and measures these cells. One that fails says why and does not stop the others; the names of those that did are returned.
+    pub fn run(&self, cells: &[&Cell]) -> Vec<String> {
         let workers = self.cores.min(cells.len());
         let waiting = Mutex::new(cells.iter().copied().collect::<VecDeque<&Cell>>());
         let failed = Mutex::new(Vec::new());
@@ -59,7 +50,7 @@ impl Runner<'_> {
                             Err(error) => {
                                 eprintln!("{}: failed. {error}", cell.name);
                                 let mut failed = failed.lock().expect("no worker panics while it holds the lock");
-                                failed.push(Failed { cell: cell.name.clone(), error });
+                                failed.push(cell.name.clone());
                             }
                         }
                     }
