@@ -37,7 +37,9 @@ const CONTINUOUS_SHORTFALL: f64 = 0.04;
 fn settings(question: Question) -> &'static [&'static str] {
     match question {
         // An actor of continuous actions learns by back-propagation, which is DreamerV1's way, with its latent.
-        Question::Continuous => &["actor_grad=dynamics", "actor_entropy=0", "latent=gaussian", "kl_balance=-1"],
+        Question::Continuous => {
+            &["actor_grad=dynamics", "actor_entropy=0", "latent=gaussian", "kl_balance=-1", "kl_scale=0.05"]
+        }
         // A GRU forgets half of its state in a step until it has learned better.
         Question::Memory(5) => &["steps=16400"],
         Question::Memory(20) => &["steps=24400"],
