@@ -9,7 +9,7 @@ MODES ?= train_step imagine_train imagine observe
 THREADS ?= 2
 ROUNDS ?= 3
 
-.PHONY: help test nvrtc emulator lint lines bench-peers
+.PHONY: help test nvrtc emulator lint probes lines bench-peers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ lint: ## format, clippy and rustdoc; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+
+probes: ## trains on tiny worlds with known answers, five seeds each; return and value must be right
+	$(CARGO) run --locked --release -- probes
 
 bench-peers: ## compares with PyTorch and JAX on this machine (CONFIGS, MODES, THREADS, ROUNDS)
 	$(PYTHON) benches/peers/run.py --setup

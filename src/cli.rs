@@ -8,10 +8,10 @@ use clap::{Parser, Subcommand};
 use crate::base::Error;
 use crate::report::stdout;
 use crate::run::args::{
-    BenchArgs, DiagnoseArgs, DreamArgs, EnvsArgs, EvalArgs, ExplainArgs, GradcheckArgs, ParityArgs, ProfileArgs,
-    TrainArgs,
+    BenchArgs, DiagnoseArgs, DreamArgs, EnvsArgs, EvalArgs, ExplainArgs, GradcheckArgs, ParityArgs, ProbesArgs,
+    ProfileArgs, StudyArgs, TrainArgs,
 };
-use crate::run::{bench, diagnose, dream, envs, eval, explain, gradcheck, parity, profile, train};
+use crate::run::{bench, diagnose, dream, envs, eval, explain, gradcheck, parity, probes, profile, study, train};
 
 /// The command line of `dreamer-fast`.
 #[derive(Debug, Parser)]
@@ -53,6 +53,12 @@ pub enum Command {
     /// Compare every hand-written gradient with central differences, in f64
     #[command(after_help = GRADCHECK)]
     Gradcheck(GradcheckArgs),
+    /// Train on tiny worlds with known answers: return and value must be right
+    #[command(after_help = PROBES)]
+    Probes(ProbesArgs),
+    /// Run many trainings by a plan, and write one report
+    #[command(after_help = STUDY)]
+    Study(StudyArgs),
     /// List, show and play the built-in environments
     #[command(after_help = ENVS)]
     Envs(EnvsArgs),
@@ -130,6 +136,23 @@ Exits with 1 when an error is above 1e-7.
 Example:
   dreamer-fast gradcheck --op gru_cell";
 
+const PROBES: &str = "\
+Exits with 1 when a training fails: an episode of the greedy policy below the best return, or a value further from the exact one \
+than the probe allows.
+
+Examples:
+  dreamer-fast probes
+  dreamer-fast probes --only Probe-Continue-v0 --set pcont=false";
+
+const STUDY: &str = "\
+Stopping is safe at any time: the same command goes on. Results are small files in DIR/cells, a run's own files are in DIR/runs. \
+After a change of the plan, only what is missing or changed runs.
+
+Examples:
+  dreamer-fast study --plan docs/study/plans/failure.toml --out docs/study/failure
+  dreamer-fast study --plan docs/study/plans/failure.toml --out docs/study/failure --list
+  dreamer-fast study --plan docs/study/plans/failure.toml --out docs/study/failure --report-only";
+
 const ENVS: &str = "\
 Examples:
   dreamer-fast envs list
@@ -186,6 +209,8 @@ pub fn run(cli: Cli) -> std::result::Result<ExitCode, Failure> {
             let settings = args.settings().map_err(Failure::Usage)?;
             profile::command(args, settings.as_ref())
         }
+        Command::Probes(args) => probes::command(args),
+        Command::Study(args) => study::command(args),
         Command::Envs(args) => envs::command(args),
     };
     done.map_err(Failure::Run)

@@ -13,6 +13,8 @@ const COMMANDS: &[&[&str]] = &[
     &["diagnose"],
     &["parity"],
     &["gradcheck"],
+    &["probes"],
+    &["study"],
     &["envs"],
     &["envs", "list"],
     &["envs", "show"],

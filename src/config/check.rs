@@ -5,7 +5,7 @@ use super::choices::{ActionDist, ActorGrad, Exploration, Observation};
 use crate::base::{Error, Result};
 
 /// Tasks that config knows to have vector observations and continuous actions; the worlds themselves live elsewhere.
-const CONTINUOUS_TASKS: &[&str] = &["Pendulum-v1"];
+const CONTINUOUS_TASKS: &[&str] = &["Pendulum-v1", "Probe-Continuous-v0"];
 
 impl Config {
     /// Whether the task's actions are known to be continuous.

@@ -18,10 +18,13 @@ pub struct Preset {
 }
 
 /// Every preset.
-pub const PRESETS: &[Preset] = &[GRIDWORLD, PENDULUM, V1, V2, V3_SMALL, SID00867, DEBUG];
+pub const PRESETS: &[Preset] = &[GRIDWORLD, PENDULUM, PROBE, V1, V2, V3_SMALL, SID00867, DEBUG];
 
 /// The preset that a task starts from when none is named.
 pub fn preset_for(task: &str) -> &'static str {
+    if task.starts_with("Probe-") {
+        return PROBE.name;
+    }
     let continuous = Config { task: task.into(), ..Config::default() }.continuous();
     if continuous { PENDULUM.name } else { GRIDWORLD.name }
 }
@@ -126,6 +129,56 @@ const PENDULUM: Preset = Preset {
         ("model_lr", "1e-3", "a small model takes large steps"),
         ("value_lr", "3e-4", "as model_lr"),
         ("actor_lr", "3e-4", "as model_lr"),
+    ],
+};
+
+const PROBE: Preset = Preset {
+    name: "probe",
+    about: "a tiny model for the worlds with known answers (`dreamer-fast probes`)",
+    rows: &[
+        ("task", "Probe-Constant-v0", "the first of them"),
+        ("steps", "8400", "1100 updates"),
+        ("envs", "8", "one network call acts for all of them"),
+        ("prefill", "400", "enough random play to meet every answer"),
+        ("eval_every", "2000", "a few scores"),
+        ("eval_episodes", "64", "as in gridworld"),
+        ("save_every", "0", "seconds"),
+        ("video_every", "0", "two numbers make no picture"),
+        ("observation", "vector", "two numbers; one probe has an image, whatever this says"),
+        ("deter_size", "32", "a cue and the time"),
+        ("hidden_size", "32", "as deter_size"),
+        ("num_units", "32", "as deter_size"),
+        ("encoder_units", "32", "as deter_size"),
+        ("decoder_units", "32", "as deter_size"),
+        ("cnn_depth", "4", "as deter_size"),
+        ("latent", "categorical", "as in gridworld"),
+        ("stoch_size", "4", "4 variables"),
+        ("latent_classes", "4", "of 4 classes"),
+        ("pcont", "true", "most probes end, and one asks for it"),
+        ("pcont_scale", "1", "as in gridworld"),
+        ("free_nats", "0.1", "a cue is 0.7 nats: 1 nat would let the prior ignore it"),
+        ("free_nats_each", "true", "as in gridworld"),
+        ("kl_balance", "0.5", "as in gridworld"),
+        ("reward_dist", "twohot", "as in gridworld"),
+        ("value_dist", "twohot", "as in gridworld"),
+        ("twohot_bins", "61", "0.1 symlog apart"),
+        ("twohot_limit", "3", "values here are at most 5"),
+        ("zero_init_heads", "true", "as in gridworld"),
+        ("batch_size", "16", "384 states an update"),
+        ("batch_length", "24", "the longest probe has 22 rows"),
+        ("train_every", "8", "one update per step of the 8 environments"),
+        ("train_steps", "1", "see train_every"),
+        ("model_lr", "2e-3", "a small model takes large steps"),
+        ("value_lr", "1e-3", "a thousand updates have to do"),
+        ("actor_lr", "1e-3", "as value_lr"),
+        ("discount", "0.8", "values a step apart differ by a fifth"),
+        ("horizon", "8", "0.8^8 is a sixth; the value stands for the rest"),
+        ("imag_starts", "128", "a third of the states is enough signal"),
+        ("actor_grad", "reinforce", "as in gridworld; continuous actions take dynamics"),
+        ("actor_entropy", "3e-2", "an actor that is sure before the model knows the reward finds no way back"),
+        ("slow_value", "0.05", "as in gridworld, for fewer updates"),
+        ("action_init_std", "1", "a normal of 5 lies in the corners of tanh"),
+        ("expl_amount", "0.2", "both answers stay in the replay"),
     ],
 };
 

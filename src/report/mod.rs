@@ -12,6 +12,7 @@
 //! | [`open_loop`] | the video of a dream: truth, model, error |
 //! | [`interval`] | means, medians and interquartile means, with bootstrap intervals |
 //! | [`progress`] | the progress line of `train` |
+//! | [`page`] | one HTML page without outside resources: plots, pictures, tables, commands |
 //! | [`stdout`] | standard output, whose reader may leave |
 //! | [`svg`] | plots as SVG text: lines with intervals, points, bars |
 //! | [`table`] | aligned plain-text tables |
@@ -22,6 +23,7 @@ pub mod interval;
 pub mod journal;
 pub mod metrics;
 pub mod open_loop;
+pub mod page;
 pub mod palette;
 pub mod picture;
 pub mod progress;

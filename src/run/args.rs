@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::base::{Error, Result};
 use crate::config::value::Value;
 use crate::config::{Device, PRESETS, Request, Resolved, check_resume, resolve};
+use crate::env::probe::PROBES;
 
 /// The resolved settings of a run, in its logdir.
 pub const CONFIG_FILE: &str = "config.toml";
@@ -75,6 +76,10 @@ pub struct TrainArgs {
     /// Print every setting with its meaning, value and origin, and exit
     #[arg(long, display_order = 92)]
     pub print_config: bool,
+
+    /// End when standard input ends; `study` holds the other end, so that its runs end with it, however it ends
+    #[arg(long, hide = true)]
+    pub while_stdin: bool,
 }
 
 impl TrainArgs {
@@ -161,6 +166,54 @@ pub struct DiagnoseArgs {
     /// Print the summary as one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// `dreamer-fast probes`.
+#[derive(Debug, Clone, Args)]
+pub struct ProbesArgs {
+    /// Only this probe, such as Probe-Memory5-v0; may be repeated [default: all]
+    #[arg(long, value_name = "ID", value_parser = probe_names(), hide_possible_values = true)]
+    pub only: Vec<String>,
+
+    /// Trainings of each probe, with seeds from 0 on
+    #[arg(long, value_name = "N", default_value = "5", value_parser = count)]
+    pub seeds: usize,
+
+    /// Trainings at once, one thread each [default: all cores]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub threads: usize,
+
+    /// Change one setting, to see which probes notice; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// `dreamer-fast study`.
+#[derive(Debug, Clone, Args)]
+pub struct StudyArgs {
+    /// TOML file that says which cells there are; docs/study/plans holds some
+    #[arg(long, value_name = "FILE")]
+    pub plan: PathBuf,
+
+    /// Folder for results (cells/), runs (runs/) and report.html; what is finished there is not run again
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Cores to keep busy: as many cells at once, or more threads for each where fewer are left [default: all]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub cores: usize,
+
+    /// Only this cell, by the name that --list prints; may be repeated
+    #[arg(long, value_name = "CELL")]
+    pub only: Vec<String>,
+
+    /// Print the cells, their state and their commands, and exit
+    #[arg(long)]
+    pub list: bool,
+
+    /// Write report.html from the results that are there, and exit
+    #[arg(long)]
+    pub report_only: bool,
 }
 
 /// `dreamer-fast parity`.
@@ -470,6 +523,10 @@ fn count(text: &str) -> std::result::Result<usize, String> {
 
 fn preset_names() -> PossibleValuesParser {
     PRESETS.iter().map(|preset| PossibleValue::new(preset.name).help(preset.about)).collect::<Vec<_>>().into()
+}
+
+fn probe_names() -> PossibleValuesParser {
+    PROBES.iter().map(|probe| probe.0).collect::<Vec<_>>().into()
 }
 
 fn device_names() -> PossibleValuesParser {
