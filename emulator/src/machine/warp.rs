@@ -181,7 +181,6 @@ impl Warp {
         while self.pc == self.meet || self.active == 0 {
             match self.stack.pop() {
                 None => {
-                    debug_assert!(self.active == 0 || self.meet != NOWHERE);
                     self.state = State::Done;
                     return;
                 }
