@@ -265,6 +265,7 @@ fn what_is_not_known_is_refused() {
     for (line, words) in [
         ("frobnicate.b32 %r1, %r2;", "line 7: frobnicate.b32: unknown instruction"),
         ("add.bogus.s32 %r1, %r1, %r2;", "unknown modifier .bogus"),
+        ("add.sat.u32 %r1, %r1, %r2;", "unknown modifier .sat"),
         ("add.s32 %r1, %r1;", "3 operands are wanted, not 2"),
         ("add.s32 %r1, %r7, %r2;", "there is no register %r7"),
         ("add.s64 %rd1, %r1, %rd2;", "%r1 has the wrong width"),
