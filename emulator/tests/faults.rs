@@ -4,6 +4,9 @@ mod device;
 
 use device::{Arg, Device, fixture, numbers};
 use dreamer_emulator::fault::{Fault, Kind};
+use dreamer_emulator::fault::{Fault, Kind};
+use dreamer_emulator::machine::{self, Launch};
+use dreamer_emulator::ptx::Module;
 use dreamer_emulator::ptx::Module;
 
 /// The fault's kind, after a check that its sentence has these words.
@@ -204,9 +207,25 @@ fn barriers_that_never_end() {
 }
 
 #[test]
+fn every_block_starts_afresh() {
+    // Blocks leave a barrier half full, odd ones for three warps and even ones for two, and all but the last write shared
+    // memory: none may see what an earlier one left.
+    let body = "mov.u32 %r1, %ctaid.x;\nand.b32 %r2, %r1, 1;\nsetp.eq.u32 %p1, %r2, 0;\nselp.u32 %r2, 64, 96, %p1;\n\
+                setp.lt.u32 %p2, %r0, 32;\n@%p2 bar.arrive 3, %r2;\nsetp.lt.u32 %p3, %r1, 8;\nmov.u32 %r3, 1;\n\
+                @%p3 st.shared.u32 [s], %r3;\n@!%p3 ld.shared.u32 %r3, [s];";
+    let mut gpu = Device::new();
+    let result = gpu.launch(&device::kernel(16, body), "k", [9, 1, 1], [64, 1, 1], 0, &[Arg::Pointer(0)]);
+    assert_eq!(kind(result, &["block (8, 0, 0)", "nobody has written byte 0"]), Kind::Unwritten);
+}
+
+#[test]
 fn spinning_forever() {
     let body = "A:\nld.volatile.global.u32 %r5, [%rd1];\nsetp.eq.u32 %p1, %r5, 1;\n@%p1 bra A;";
     assert_eq!(kind(run(0, 32, body), &["nobody writes any more"]), Kind::Runaway);
+    let mut gpu = Device::new();
+    let launch = Launch { grid: [1; 3], block: [1; 3], params: vec![0; 8], budget: 5000, ..Default::default() };
+    let result = machine::launch(&device::kernel(16, "A:\nbra A;"), "k", &launch, &mut gpu.memory, &mut gpu.counters);
+    assert_eq!(kind(result, &["5000 warp instructions"]), Kind::Runaway);
     assert_eq!(kind(run(0, 32, "trap;"), &["trap", "PTX line 15"]), Kind::Trap);
 }
 
@@ -248,6 +267,7 @@ fn what_is_not_known_is_refused() {
     for (line, words) in [
         ("frobnicate.b32 %r1, %r2;", "line 7: frobnicate.b32: unknown instruction"),
         ("add.bogus.s32 %r1, %r1, %r2;", "unknown modifier .bogus"),
+        ("add.sat.u32 %r1, %r1, %r2;", "unknown modifier .sat"),
         ("add.s32 %r1, %r1;", "3 operands are wanted, not 2"),
         ("add.s32 %r1, %r7, %r2;", "there is no register %r7"),
         ("add.s64 %rd1, %r1, %rd2;", "%r1 has the wrong width"),

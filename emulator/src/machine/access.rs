@@ -95,10 +95,16 @@ impl Core<'_> {
             Some(Space::Shared) => self.read_shared(warp.index, shared, &at, mask, order, &mut raw)?,
             Some(Space::Local) => read_local(&warp.local, &at, mask, &mut raw)?,
             Some(Space::Param) => {
-                for lane in lanes(mask) {
+                let mut rest = mask;
+                while rest != 0 {
+                    // Mostly one parameter for all lanes.
+                    let lane = rest.trailing_zeros() as usize;
+                    let end = run_end(&at, rest, lane, 0);
+                    rest = after(rest, end);
                     let bytes = usize::try_from(at[lane]).ok().and_then(|a| self.params.get(a..a.checked_add(N)?));
                     let outside = || Fault::new(Kind::OutOfBounds, "reads past the kernel's parameters");
-                    raw[lane].copy_from_slice(bytes.ok_or_else(|| at_lane(lane, outside()))?);
+                    let bytes = bytes.ok_or_else(|| at_lane(lane, outside()))?;
+                    raw[lane..end].fill(bytes.try_into().expect("N bytes"));
                 }
             }
             None => {

@@ -3,7 +3,9 @@
 use super::block::Block;
 use super::simd::{lanes, lanes_where, put};
 use super::warp_wide::set;
-use super::{LOCAL_WINDOW, Launch, MULTIPROCESSORS, SHARED_WINDOW, WINDOW, carry, convert, float, integer, matrix};
+use super::{
+    LOCAL_WINDOW, Launch, MULTIPROCESSORS, SHARED_WINDOW, WINDOW, carry, convert, float, integer, matrix, moves,
+};
 use crate::counters::Counters;
 use crate::fault::{Fault, Kind};
 use crate::memory::Memory;
@@ -118,41 +120,19 @@ impl Core<'_> {
                 let value = g.pred(a);
                 set(&mut g.p[d as usize], value, mask);
             }
-            &Op::Select32 { d, a, b, p } => {
-                let mut out = g.w[b as usize];
-                put(&mut out, g.w[a as usize], g.pred(p));
-                put(&mut g.w[d as usize], out, mask);
-            }
-            &Op::Select64 { d, a, b, p } => {
-                let mut out = g.d[b as usize];
-                put(&mut out, g.d[a as usize], g.pred(p));
-                put(&mut g.d[d as usize], out, mask);
-            }
+            &Op::Select32 { d, a, b, p } => moves::select32(g, mask, d, a, b, g.pred(p)),
+            &Op::Select64 { d, a, b, p } => moves::select64(g, mask, d, a, b, g.pred(p)),
             &Op::Slct { wide, float, d, a, b, c } => {
-                let c = &g.w[c as usize];
-                let first = lanes_where(|i| if float { f32::from_bits(c[i]) >= 0.0 } else { c[i] as i32 >= 0 });
-                if wide {
-                    let mut out = g.d[b as usize];
-                    put(&mut out, g.d[a as usize], first);
-                    put(&mut g.d[d as usize], out, mask);
-                } else {
-                    let mut out = g.w[b as usize];
-                    put(&mut out, g.w[a as usize], first);
-                    put(&mut g.w[d as usize], out, mask);
-                }
+                let first = moves::not_negative(g, float, c);
+                let select = if wide { moves::select64 } else { moves::select32 };
+                select(g, mask, d, a, b, first);
             }
             &Op::Cvt { from, to, round, ftz, sat, relu, d, a, from_wide } => {
                 convert::cvt(g, mask, from, to, round, ftz, sat, relu, d, a, from_wide);
             }
             &Op::CvtPair { to, round, relu, d, a, b } => convert::cvt_pair(g, mask, to, round, relu, d, a, b),
-            &Op::Mov32 { d, a } => {
-                let value = g.w[a as usize];
-                put(&mut g.w[d as usize], value, mask);
-            }
-            &Op::Mov64 { d, a } => {
-                let value = g.d[a as usize];
-                put(&mut g.d[d as usize], value, mask);
-            }
+            &Op::Mov32 { d, a } => moves::mov32(g, mask, d, a),
+            &Op::Mov64 { d, a } => moves::mov64(g, mask, d, a),
             &Op::MovSpecial { d, wide, what } => {
                 let value = std::array::from_fn(|lane| self.special(what, block.id, w, lane));
                 if wide {
@@ -161,43 +141,16 @@ impl Core<'_> {
                     put(&mut g.w[d as usize], value.map(|v| v as u32), mask);
                 }
             }
-            Op::Pack { d, wide, bits, parts } => {
-                let mut out = [0u64; 32];
-                for (k, &r) in parts.iter().enumerate() {
-                    let keep = u64::MAX >> (64 - bits);
-                    for i in 0..32 {
-                        out[i] |= (u64::from(g.w[r as usize][i]) & keep) << (k as u32 * bits);
-                    }
-                }
-                if *wide {
-                    put(&mut g.d[*d as usize], out, mask);
-                } else {
-                    put(&mut g.w[*d as usize], out.map(|v| v as u32), mask);
-                }
-            }
-            Op::Unpack { a, wide, bits, parts } => {
-                let value = if *wide { g.d[*a as usize] } else { g.w[*a as usize].map(u64::from) };
-                let keep = u64::MAX >> (64 - bits);
-                for (k, r) in parts.iter().enumerate() {
-                    if let Some(r) = r {
-                        put(&mut g.w[*r as usize], value.map(|v| (v >> (k as u32 * bits) & keep) as u32), mask);
-                    }
-                }
-            }
-            &Op::Cvta { space, from_generic, wide, d, a } => {
+            Op::Pack { d, wide, bits, parts } => moves::pack(g, mask, *d, *wide, *bits, parts),
+            Op::Unpack { a, wide, bits, parts } => moves::unpack(g, mask, *a, *wide, *bits, parts),
+            &Op::Cvta { space, from_generic, d, a } => {
                 let base = match space {
                     Space::Shared => SHARED_WINDOW,
                     Space::Local => LOCAL_WINDOW,
                     Space::Global | Space::Const | Space::Param => 0,
                 };
                 let by = if from_generic { base.wrapping_neg() } else { base };
-                if wide {
-                    let value = g.d[a as usize].map(|v| v.wrapping_add(by));
-                    put(&mut g.d[d as usize], value, mask);
-                } else {
-                    let value = g.w[a as usize].map(|v| v.wrapping_add(by as u32));
-                    put(&mut g.w[d as usize], value, mask);
-                }
+                moves::offset64(g, mask, d, a, by);
             }
             &Op::IsSpace { space, d, a } => {
                 let a = &g.d[a as usize];

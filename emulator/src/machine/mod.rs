@@ -1,6 +1,6 @@
 //! Runs a kernel: warps of 32 lanes, in an order that a seed decides.
 //!
-//! `schedule` picks warps, `execute` executes one instruction of a warp; `integer`, `carry`, `float`, `convert` and `matrix`
+//! `schedule` picks warps, `execute` executes one instruction of a warp; `integer`, `carry`, `float`, `moves`, `convert` and `matrix`
 //! compute, `access`, `atomics`, `shared` and `async_copy` touch memory, `warp_wide` and `barrier` synchronise.
 //!
 //! # What the machine promises, and what it asks
@@ -27,6 +27,7 @@ mod execute;
 mod float;
 mod integer;
 mod matrix;
+mod moves;
 mod schedule;
 mod shared;
 mod simd;

@@ -172,6 +172,7 @@ impl Schedule<'_, '_> {
         if let Some(mut block) = spare {
             block.id = id;
             block.shared.reset();
+            block.barriers = Default::default();
             block.warps.iter_mut().for_each(Warp::restart);
             return block;
         }
@@ -216,12 +217,7 @@ impl Schedule<'_, '_> {
         let budget = if self.core.launch.budget == 0 { BUDGET } else { self.core.launch.budget };
         if self.core.counters.warp_instructions >= budget {
             let message = format!("the launch has executed {budget} warp instructions and is not done");
-            return Err(self.placed(
-                block,
-                w,
-                block.warps[w].pc,
-                LaneFault { lane: 0, fault: Fault::new(Kind::Runaway, message) },
-            ));
+            return Err(self.fault(block, w, block.warps[w].pc, Kind::Runaway, message));
         }
         for _ in 0..TURN {
             let pc = block.warps[w].pc;
@@ -257,7 +253,7 @@ impl Schedule<'_, '_> {
             "warps wait for a value that nobody writes any more: {} blocks are resident and {not_started} cannot start before one of them ends",
             active.len()
         );
-        Err(self.placed(block, w, block.warps[w].pc, LaneFault { lane: 0, fault: Fault::new(Kind::Runaway, message) }))
+        Err(self.fault(block, w, block.warps[w].pc, Kind::Runaway, message))
     }
 
     fn deadlock(&self, block: &Block) -> Fault {
@@ -272,9 +268,15 @@ impl Schedule<'_, '_> {
         let w = block.warps.iter().position(|w| w.state != State::Done).unwrap_or(0);
         let message = format!("no warp can go on: {} wait and no other warp will arrive", list.join(", "));
         let pc = block.warps[w].pc.saturating_sub(1);
-        self.placed(block, w, pc, LaneFault { lane: 0, fault: Fault::new(Kind::Deadlock, message) })
+        self.fault(block, w, pc, Kind::Deadlock, message)
     }
 
+    /// A fault of a whole warp.
+    fn fault(&self, block: &Block, w: usize, pc: u32, kind: Kind, message: String) -> Fault {
+        self.placed(block, w, pc, LaneFault { lane: 0, fault: Fault::new(kind, message) })
+    }
+
+    /// Says where a lane met a fault.
     #[cold]
     fn placed(&self, block: &Block, w: usize, pc: u32, stopped: LaneFault) -> Fault {
         let place = Place {

@@ -49,11 +49,21 @@ impl Registers {
     /// The addresses that an operand gives, within its state space.
     #[inline(always)]
     pub fn addresses(&self, addr: &Addr) -> Wide {
+        let mut at = [addr.offset as u64; 32];
         match addr.base {
-            Base::Zero => [addr.offset as u64; 32],
-            Base::Word(r) => self.w[r as usize].map(|v| u64::from(v).wrapping_add(addr.offset as u64)),
-            Base::Wide(r) => self.d[r as usize].map(|v| v.wrapping_add(addr.offset as u64)),
+            Base::Zero => {}
+            Base::Word(r) => {
+                for i in 0..32 {
+                    at[i] = at[i].wrapping_add(u64::from(self.w[r as usize][i]));
+                }
+            }
+            Base::Wide(r) => {
+                for i in 0..32 {
+                    at[i] = at[i].wrapping_add(self.d[r as usize][i]);
+                }
+            }
         }
+        at
     }
 }
 
@@ -181,7 +191,6 @@ impl Warp {
         while self.pc == self.meet || self.active == 0 {
             match self.stack.pop() {
                 None => {
-                    debug_assert!(self.active == 0 || self.meet != NOWHERE);
                     self.state = State::Done;
                     return;
                 }

@@ -356,7 +356,7 @@ pub enum Op {
     Pack { d: R, wide: bool, bits: u32, parts: Vec<R> },
     Unpack { a: R, wide: bool, bits: u32, parts: Vec<Option<R>> },
     /// `cvta`: to a generic address, or from one.
-    Cvta { space: Space, from_generic: bool, wide: bool, d: R, a: R },
+    Cvta { space: Space, from_generic: bool, d: R, a: R },
     IsSpace { space: Space, d: R, a: R },
     Ld { addr: Addr, order: Order, v: Values },
     St { addr: Addr, order: Order, v: Values },

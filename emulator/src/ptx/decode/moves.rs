@@ -30,14 +30,16 @@ pub fn decode(o: &mut Operands, base: &str, mods: &mut Mods, args: &[Operand]) -
         "cvta" => {
             let from_generic = mods.take("to");
             let space = take_space(mods).ok_or("the state space is missing")?;
-            let bits = take_type(mods)?.bits();
+            if take_type(mods)?.bits() != 64 {
+                return Err("addresses have 64 bits".into());
+            }
             let [d, a] = exactly(args)?;
-            let d = o.out(d, bits)?;
+            let d = o.out(d, 64)?;
             let a = match a {
-                Operand::Symbol(..) if o.as_register(a).is_none() => address(o, a, bits)?,
-                _ => o.source(a, bits)?,
+                Operand::Symbol(..) if o.as_register(a).is_none() => address(o, a, 64)?,
+                _ => o.wide(a)?,
             };
-            Ok(Some(Op::Cvta { space, from_generic, wide: bits == 64, d, a }))
+            Ok(Some(Op::Cvta { space, from_generic, d, a }))
         }
         "isspacep" => {
             let space = take_space(mods).ok_or("the state space is missing")?;
