@@ -33,12 +33,17 @@ impl Phases {
     /// costs about as much as 14 multiplications for each of their elements.
     pub fn of(windows: Windows, input: usize) -> Option<Phases> {
         const ADDING: usize = 14;
-        let phases = Phases { windows, input, taps: windows.kernel.div_ceil(windows.stride) };
+        let phases = Phases::always(windows, input);
         let lanes = |n: usize| n.next_multiple_of(16);
         let (w, taps) = (&windows, phases.taps);
         let here = w.oh * taps * phases.across() * taps * input * lanes(phases.columns());
         let there = w.count() * (input * lanes(w.patch()) + ADDING * w.patch());
         (w.pad == 0 && here < there).then_some(phases)
+    }
+
+    /// The phases, for windows without padding.
+    pub fn always(windows: Windows, input: usize) -> Phases {
+        Phases { windows, input, taps: windows.kernel.div_ceil(windows.stride) }
     }
 
     /// Windows of x side by side.
