@@ -272,4 +272,21 @@ mod tests {
         let chosen = chosen.count();
         assert!(chosen > 0 && chosen < SIZES.len(), "the rule chooses phases {chosen} times");
     }
+
+    /// The level is fixed for a process, so the tests above run again in child processes.
+    #[test]
+    fn every_level() {
+        use crate::device::simd::Level;
+        for name in ["portable", "avx2", "avx512"] {
+            if Level::named(name).unwrap() > Level::detect() {
+                println!("skipped {name}: this processor has {:?}", Level::detect());
+                continue;
+            }
+            let program = std::env::current_exe().unwrap();
+            let tests = ["windows_in_the_image", "phases_are_the_sum"];
+            let child = std::process::Command::new(program).args(tests).env("DREAMER_SIMD", name).output().unwrap();
+            let said = String::from_utf8_lossy(&child.stdout);
+            assert!(child.status.success() && said.contains("2 passed"), "at {name}: {said}");
+        }
+    }
 }
