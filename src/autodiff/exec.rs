@@ -84,9 +84,9 @@ fn pack<R: Real>(plan: &mut Plan<R>, params: &Params<R>) {
         // SAFETY: packs have disjoint places, and each piece writes its own.
         let out = unsafe { plan.pack_arena.view_mut(p.offset, p.len) };
         if p.transposed {
-            gemm::pack_bt(source, p.columns, p.rows, p.columns, out);
+            gemm::pack_bt(p.precision, source, p.columns, p.rows, p.columns, out);
         } else {
-            gemm::pack_b(source, p.rows, p.columns, p.columns, out);
+            gemm::pack_b(p.precision, source, p.rows, p.columns, p.columns, out);
         }
     });
 }

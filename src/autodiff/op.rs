@@ -14,6 +14,7 @@
 use std::ops::Range;
 
 use crate::base::Real;
+use crate::device::gemm::Precision;
 
 /// The most inputs, outputs or packed matrices an op may have.
 pub const MAX_SLOTS: usize = 10;
@@ -37,7 +38,7 @@ pub struct Cost {
 }
 
 /// A matrix among the whole inputs that the op wants in packed form (see `device::gemm`), made anew after every update.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pack {
     /// Which input.
     pub input: usize,
@@ -47,6 +48,8 @@ pub struct Pack {
     pub columns: usize,
     /// Whether the product needs the transpose; such a pack is made only where a gradient is wanted.
     pub transposed: bool,
+    /// Of the product that it is packed for.
+    pub precision: Precision,
 }
 
 /// How the gradients of whole inputs are cut into pieces that run in parallel.

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use super::graph::{Graph, Source, Var};
-use super::op::{MAX_SLOTS, Op, WeightSplit};
+use super::op::{MAX_SLOTS, Op, Pack, WeightSplit};
 use super::schedule::{Dispatch, Scheduler, Task, Tenant, WeightGroup};
 use super::sweep::{Site, Sweep, Wanted, site};
 use crate::base::Real;
+use crate::device::gemm::Precision;
 use crate::device::{arena, gemm};
 
 /// Which buffer a slot lies in.
@@ -33,6 +34,7 @@ pub(super) struct Packed {
     pub rows: usize,
     pub columns: usize,
     pub transposed: bool,
+    pub precision: Precision,
     pub offset: usize,
     pub len: usize,
 }
@@ -116,7 +118,7 @@ impl<R: Real> Resolver<'_, R> {
 
     pub fn operands(&self) -> (Vec<Operands>, Vec<Packed>, usize) {
         let mut packs: Vec<Packed> = Vec::new();
-        let mut known: HashMap<(Var, usize, usize, usize, usize, bool), usize> = HashMap::new();
+        let mut known: HashMap<(Var, usize, usize, Pack), usize> = HashMap::new();
         let mut pack_len = 0;
         let operands = self.graph.calls.iter().enumerate().map(|(index, call)| {
             let rows = call.op.rows();
@@ -135,15 +137,16 @@ impl<R: Real> Resolver<'_, R> {
                 let s = site(&self.graph.nodes, call.inputs[pack.input]);
                 let source = self.graph.nodes[s.root.index()].source;
                 assert!(matches!(source, Source::Param(_)), "{}: only parameters are packed", call.op.name());
-                let key = (s.root, s.offset, s.len, pack.rows, pack.columns, pack.transposed);
+                let key = (s.root, s.offset, s.len, Pack { input: 0, ..pack });
                 let at = *known.entry(key).or_insert_with(|| {
                     let (k, n) = if pack.transposed { (pack.columns, pack.rows) } else { (pack.rows, pack.columns) };
-                    let len = gemm::packed_len::<R>(k, n);
+                    let len = gemm::packed_len::<R>(pack.precision, k, n);
                     packs.push(Packed {
                         source: self.slot(s, 0, None),
                         rows: pack.rows,
                         columns: pack.columns,
                         transposed: pack.transposed,
+                        precision: pack.precision,
                         offset: pack_len,
                         len,
                     });

@@ -15,7 +15,8 @@ pub fn mlp<R: Real>(g: &mut Graph<R>, model: &Model, name: &str, layers: usize, 
     for i in 0..layers {
         x = vec![dense(g, &format!("{name}.h{i}"), &x, activation(model.config.dense_act))];
     }
-    dense(g, &format!("{name}.out"), &x, Activation::Identity)
+    // Few operations, and what they give is not rounded again: full precision costs nothing here.
+    g.in_full(|g| dense(g, &format!("{name}.out"), &x, Activation::Identity))
 }
 
 /// A predicted number for each of n states, as a distribution.

@@ -21,7 +21,7 @@ use super::patches::Windows;
 use crate::autodiff::op::{Backward, Cost, Forward, Op, Pack, WeightSplit, Weights, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
-use crate::device::gemm;
+use crate::device::gemm::{self, Precision};
 
 impl<R: Real> Graph<R> {
     /// `f(conv(x, w) + b)` for x [images, h, w, c_in] and w [kernel, kernel, c_in, c_out]: [images, oh, ow, c_out].
@@ -34,7 +34,7 @@ impl<R: Real> Graph<R> {
             self.shape(b)
         );
         let windows = Windows::over(x_shape[1], x_shape[2], x_shape[3], w_shape[0], stride, pad);
-        let op = Conv2d { images: x_shape[0], windows, out: w_shape[3], f };
+        let op = Conv2d { images: x_shape[0], windows, out: w_shape[3], f, precision: self.precision() };
         let [y] = self.call(op, &[x, w, b], [&[x_shape[0], windows.oh, windows.ow, w_shape[3]]]);
         y
     }
@@ -47,6 +47,7 @@ struct Conv2d {
     /// c_out
     out: usize,
     f: Activation,
+    precision: Precision,
 }
 
 impl<R: Real> Op<R> for Conv2d {
@@ -70,7 +71,7 @@ impl<R: Real> Op<R> for Conv2d {
 
     fn packs(&self) -> Vec<Pack> {
         let (rows, columns) = (self.windows.patch(), self.out);
-        [false, true].map(|transposed| Pack { input: 1, rows, columns, transposed }).to_vec()
+        [false, true].map(|transposed| Pack { input: 1, rows, columns, transposed, precision: self.precision }).to_vec()
     }
 
     fn scratch(&self, _rows: usize) -> usize {
@@ -87,7 +88,7 @@ impl<R: Real> Op<R> for Conv2d {
             for (x, patches) in x.chunks_exact(w.image()).zip(patches.chunks_exact_mut(w.count() * w.patch())) {
                 w.gather(x, patches);
             }
-            gemm::gemm_packed(m, out, w.patch(), patches, w.patch(), io.packed[0], y, out, false); // (V1)
+            gemm::gemm_packed(self.precision, m, out, w.patch(), patches, w.patch(), io.packed[0], y, out, false); // (V1)
             y.chunks_exact_mut(out).for_each(|y| y.iter_mut().zip(b).for_each(|(y, &b)| *y += b));
             self.f.apply(y); // (V2)
         }
@@ -101,7 +102,7 @@ impl<R: Real> Op<R> for Conv2d {
         for (dx, da) in dx.chunks_mut(w.block() * w.image()).zip(da.chunks(w.block() * w.count() * out)) {
             let m = da.len() / out;
             let patches = &mut io.scratch[..m * w.patch()];
-            gemm::gemm_packed(m, w.patch(), out, da, out, io.packed[1], patches, w.patch(), false); // (V4)
+            gemm::gemm_packed(self.precision, m, w.patch(), out, da, out, io.packed[1], patches, w.patch(), false); // (V4)
             for (dx, patches) in dx.chunks_exact_mut(w.image()).zip(patches.chunks_exact(w.count() * w.patch())) {
                 w.scatter(patches, dx);
             }
@@ -124,7 +125,7 @@ impl<R: Real> Op<R> for Conv2d {
                 for (x, patches) in x.chunks_exact(w.image()).zip(patches.chunks_exact_mut(w.count() * w.patch())) {
                     w.gather(x, patches);
                 }
-                gemm::gemm_tn(0..w.patch(), out, m, patches, w.patch(), da, out, dw, out); // (V5)
+                gemm::gemm_tn(self.precision, 0..w.patch(), out, m, patches, w.patch(), da, out, dw, out); // (V5)
             }
         }
         if let Some(db) = io.dw[2] {

@@ -22,7 +22,7 @@ use super::patches::Windows;
 use crate::autodiff::op::{Backward, Cost, Forward, Op, Pack, WeightSplit, Weights, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
-use crate::device::gemm;
+use crate::device::gemm::{self, Precision};
 
 impl<R: Real> Graph<R> {
     /// `f(conv_transpose(x, w) + b)` for x [images, h, w, c_in] and w [c_in, kernel, kernel, c_out]: [images, oh, ow, c_out].
@@ -42,7 +42,7 @@ impl<R: Real> Graph<R> {
         };
         let windows = Windows::over(size(x_shape[1]), size(x_shape[2]), w_shape[3], kernel, stride, pad);
         assert_eq!((windows.oh, windows.ow), (x_shape[1], x_shape[2]), "one window for every input position");
-        let op = ConvTranspose2d { images: x_shape[0], windows, input: x_shape[3], f };
+        let op = ConvTranspose2d { images: x_shape[0], windows, input: x_shape[3], f, precision: self.precision() };
         let [y] = self.call(op, &[x, w, b], [&[x_shape[0], windows.h, windows.w, w_shape[3]]]);
         y
     }
@@ -56,6 +56,7 @@ struct ConvTranspose2d {
     /// c_in
     input: usize,
     f: Activation,
+    precision: Precision,
 }
 
 impl ConvTranspose2d {
@@ -92,7 +93,7 @@ impl<R: Real> Op<R> for ConvTranspose2d {
 
     fn packs(&self) -> Vec<Pack> {
         let (rows, columns) = (self.input, self.windows.patch());
-        [false, true].map(|transposed| Pack { input: 1, rows, columns, transposed }).to_vec()
+        [false, true].map(|transposed| Pack { input: 1, rows, columns, transposed, precision: self.precision }).to_vec()
     }
 
     fn scratch(&self, _rows: usize) -> usize {
@@ -106,7 +107,7 @@ impl<R: Real> Op<R> for ConvTranspose2d {
         for (x, y) in x.chunks(w.block() * w.count() * input).zip(y.chunks_mut(w.block() * w.image())) {
             let m = x.len() / input;
             let patches = &mut io.scratch[..m * w.patch()];
-            gemm::gemm_packed(m, w.patch(), input, x, input, io.packed[0], patches, w.patch(), false); // (D1)
+            gemm::gemm_packed(self.precision, m, w.patch(), input, x, input, io.packed[0], patches, w.patch(), false); // (D1)
             y.chunks_exact_mut(w.c).for_each(|y| y.copy_from_slice(b));
             for (y, patches) in y.chunks_exact_mut(w.image()).zip(patches.chunks_exact(w.count() * w.patch())) {
                 w.scatter(patches, y); // (D2)
@@ -124,7 +125,7 @@ impl<R: Real> Op<R> for ConvTranspose2d {
             let m = dx.len() / input;
             let patches = &mut io.scratch[..m * w.patch()];
             self.gather(da, patches);
-            gemm::gemm_packed(m, input, w.patch(), patches, w.patch(), io.packed[1], dx, input, true); // (D5)
+            gemm::gemm_packed(self.precision, m, input, w.patch(), patches, w.patch(), io.packed[1], dx, input, true); // (D5)
         }
     }
 
@@ -142,7 +143,7 @@ impl<R: Real> Op<R> for ConvTranspose2d {
                 let m = x.len() / input;
                 let patches = &mut io.scratch[..m * w.patch()];
                 self.gather(da, patches);
-                gemm::gemm_tn(0..input, w.patch(), m, x, input, patches, w.patch(), dw, w.patch()); // (D6)
+                gemm::gemm_tn(self.precision, 0..input, w.patch(), m, x, input, patches, w.patch(), dw, w.patch()); // (D6)
             }
         }
         if let Some(db) = io.dw[2] {

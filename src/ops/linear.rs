@@ -21,7 +21,7 @@ use super::activation::Activation;
 use crate::autodiff::op::{Backward, Cost, Forward, Op, Pack, WeightSplit, Weights, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
-use crate::device::gemm;
+use crate::device::gemm::{self, Precision};
 use crate::device::simd::vectorize;
 
 impl<R: Real> Graph<R> {
@@ -58,7 +58,8 @@ impl<R: Real> Graph<R> {
             assert_eq!(self.len(add), rows * n, "linear: the result is {shape:?} but add is {:?}", self.shape(add));
             inputs.push(add);
         }
-        let op = Linear { rows, ins, out: n, bias: b.is_some(), add: add.is_some(), f };
+        let precision = self.precision();
+        let op = Linear { rows, ins, out: n, bias: b.is_some(), add: add.is_some(), f, precision };
         let [y] = self.call(op, &inputs, [&shape]);
         y
     }
@@ -74,6 +75,7 @@ struct Linear {
     bias: bool,
     add: bool,
     f: Activation,
+    precision: Precision,
 }
 
 impl Linear {
@@ -113,7 +115,8 @@ impl<R: Real> Op<R> for Linear {
     fn packs(&self) -> Vec<Pack> {
         let k = self.ins.len();
         let pack = |transposed| {
-            let one = move |(i, &rows)| Pack { input: k + i, rows, columns: self.out, transposed };
+            let one =
+                move |(i, &rows)| Pack { input: k + i, rows, columns: self.out, transposed, precision: self.precision };
             self.ins.iter().enumerate().map(one)
         };
         pack(false).chain(pack(true)).collect()
@@ -124,7 +127,7 @@ impl<R: Real> Op<R> for Linear {
         let (m, n) = (io.rows.len(), self.out);
         // (L1)
         for (i, &k) in self.ins.iter().enumerate() {
-            gemm::gemm_packed(m, n, k, io.x[i], k, io.packed[i], y, n, i > 0);
+            gemm::gemm_packed(self.precision, m, n, k, io.x[i], k, io.packed[i], y, n, i > 0);
         }
         if self.bias {
             let b = io.x[self.bias_at()];
@@ -148,7 +151,7 @@ impl<R: Real> Op<R> for Linear {
             let Some(dx) = dx else { continue };
             if i < self.ins.len() {
                 let k = self.ins[i];
-                gemm::gemm_packed(m, k, n, da, n, io.packed[self.ins.len() + i], dx, k, true);
+                gemm::gemm_packed(self.precision, m, k, n, da, n, io.packed[self.ins.len() + i], dx, k, true);
             } else {
                 vectorize!(|| dx.iter_mut().zip(&*da).for_each(|(dx, &da)| *dx += da));
             }
@@ -171,7 +174,7 @@ impl<R: Real> Op<R> for Linear {
                 if let Some(dw) = io.dw[self.ins.len() + i] {
                     let (from, to) = (part * tile, k.min((part + 1) * tile));
                     let dw = dw.part(from * n..to * n);
-                    gemm::gemm_tn(from..to, n, m, io.x[i], k, da, n, dw, n);
+                    gemm::gemm_tn(self.precision, from..to, n, m, io.x[i], k, da, n, dw, n);
                 }
                 return;
             }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::args::{BenchArgs, BenchConfig, BenchMode};
-use crate::autodiff::{Clock, Graph, Params, Plan, Sweep, Var};
+use crate::autodiff::{Clock, Params, Plan, Sweep, Var};
 use crate::base::{Philox, Result, philox::stream};
 use crate::config::Config;
 use crate::device::{Pool, simd};
@@ -28,7 +28,8 @@ const BLOCK: f64 = 0.5;
 /// Runs the command.
 pub fn command(args: &BenchArgs) -> Result<ExitCode> {
     let pool = Arc::new(Pool::new(args.threads)?);
-    let model = model(args.config)?;
+    let mut model = model(args.config)?;
+    model.config.precision = args.precision;
     let mut params = Params::new(Arc::new(model.layout()));
     init(&model, &mut params, 0);
     let mut work = work(&model, args.mode, params, &pool);
@@ -55,11 +56,11 @@ pub fn command(args: &BenchArgs) -> Result<ExitCode> {
                 "impl": "dreamer-fast", "config": config, "mode": mode, "ms": round(median), "min": round(times[0]),
                 "max": round(times[times.len() - 1]), "n": times.len(), "threads": pool.threads(),
                 "gflop": round(flops / 1e9), "gflops": round(flops / 1e6 / median), "rss_mb": memory,
-                "simd": format!("{:?}", simd::level()),
+                "precision": args.precision.word(), "simd": format!("{:?}", simd::level()),
             })
         );
     } else {
-        say!("{config} {mode} on {} threads, {:?}, f32", pool.threads(), simd::level());
+        say!("{config} {mode} on {} threads, {:?}, {}", pool.threads(), simd::level(), args.precision);
         say!(
             "median {median:.3} ms   min {:.3}   max {:.3}   of {} blocks",
             times[0],
@@ -125,7 +126,7 @@ fn work(model: &Model, mode: BenchMode, mut params: Params<f32>, pool: &Arc<Pool
         }
         BenchMode::Observe => {
             let (t, b) = (model.config.batch_length, model.config.batch_size);
-            let mut g = Graph::new(params.layout.clone());
+            let mut g = model.graph(&params.layout);
             let embed = g.input("embed", &[t * b, model.embed()]);
             let action = g.input("action", &[t, b, model.actions.size()]);
             let keep = g.input("keep", &[t, b]);
@@ -143,7 +144,7 @@ fn work(model: &Model, mode: BenchMode, mut params: Params<f32>, pool: &Arc<Pool
         }
         BenchMode::Imagine | BenchMode::ImagineTrain => {
             let (h, n) = (model.config.horizon, model.starts());
-            let mut g = Graph::new(params.layout.clone());
+            let mut g = model.graph(&params.layout);
             let stoch = g.input("stoch", &[n, model.stoch()]);
             let deter = g.input("deter", &[n, model.deter()]);
             let noise = g.input("noise", &[h, n, model.stoch()]);

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::args::{ParityArgs, Precision};
 use crate::autodiff::{Params, Var};
 use crate::base::{Error, Real, Result, files};
-use crate::config::{ActorGrad, Config, Latent, ScalarDist, SymbolicLoss};
+use crate::config::{self, ActorGrad, Config, Latent, ScalarDist, SymbolicLoss};
 use crate::device::Pool;
 use crate::dreamer::step::{NoiseSource, TrainStep};
 use crate::dreamer::{Actions, Model, Observation};
@@ -31,10 +31,7 @@ pub fn command(args: &ParityArgs) -> Result<ExitCode> {
     let mut passed = true;
     for file in &args.files {
         let golden = Golden::read(file)?;
-        let report = match args.precision {
-            Precision::F64 => compare::<f64>(&golden, &pool)?,
-            Precision::F32 => compare::<f32>(&golden, &pool)?,
-        };
+        let report = compare(&golden, args.precision, &pool)?;
         passed &= print(file, &report, args.precision)?;
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -200,9 +197,19 @@ fn relative_error<R: Real>(got: &[R], want: &[f64]) -> f64 {
     if error.is_nan() { f64::INFINITY } else { error }
 }
 
-/// Runs the step in the precision of `R` and compares everything that the file holds.
-pub fn compare<R: Real>(golden: &Golden, pool: &Arc<Pool>) -> Result<Vec<Row>> {
-    let model = golden.model()?;
+/// Runs the step in this precision and compares everything that the file holds.
+pub fn compare(golden: &Golden, precision: Precision, pool: &Arc<Pool>) -> Result<Vec<Row>> {
+    match precision {
+        Precision::F64 => compare_in::<f64>(golden, config::Precision::F32, pool),
+        Precision::F32 => compare_in::<f32>(golden, config::Precision::F32, pool),
+        Precision::Bf16 => compare_in::<f32>(golden, config::Precision::Bf16, pool),
+    }
+}
+
+/// The same in the numbers of `R`, with matrix products of `products`.
+fn compare_in<R: Real>(golden: &Golden, products: config::Precision, pool: &Arc<Pool>) -> Result<Vec<Row>> {
+    let mut model = golden.model()?;
+    model.config.precision = products;
     let mut params = Params::<R>::new(Arc::new(model.layout()));
     let layout = params.layout.clone();
     for entry in layout.entries() {
@@ -297,8 +304,11 @@ pub fn bound(kind: &str, precision: Precision) -> Option<f64> {
         (Precision::F64, _) => Some(1e-10),
         (Precision::F32, "loss") => Some(1e-5),
         (Precision::F32, "grad") => Some(1e-3),
+        // Operands of bf16 are within 2^-9 of their numbers, and a training step is a chain of dozens of products.
+        (Precision::Bf16, "loss") => Some(2e-2),
+        (Precision::Bf16, "grad") => Some(1e-1),
         // Adam's first step is the gradient's sign, so a gradient of nearly zero may move a weight either way.
-        (Precision::F32, _) => None,
+        (Precision::F32 | Precision::Bf16, _) => None,
     }
 }
 

@@ -12,7 +12,7 @@ use super::lanes::Lanes;
 use super::product::pieces;
 use super::tile::{self, Mode, Tile};
 
-/// Rows of X and dY in a block. Constant, because it decides where sums are added up.
+/// Rows of X and dY in a block, an even number. Constant, because it decides where sums are added up.
 pub const HEIGHT: usize = 128;
 
 /// Bytes of a block of X, and of dY: two of each (this one and the next) and their part of C fit a second-level cache of 1 MiB.
@@ -44,6 +44,7 @@ pub(super) struct Gradient<E> {
 /// nobody else.
 pub(super) unsafe fn run<L: Lanes>(p: &Gradient<L::Element>) {
     let mut panel = Panel(MaybeUninit::uninit());
+    let mut pairs = Pairs(MaybeUninit::uninit());
     let most = CACHE / (HEIGHT * size_of::<L::Element>());
     for (left, right) in pieces(p.n, most, 2 * L::LEN) {
         for (top, bottom) in pieces(p.k, most, 1) {
@@ -59,6 +60,7 @@ pub(super) unsafe fn run<L: Lanes>(p: &Gradient<L::Element>) {
                         ..*p
                     },
                     panel.0.as_mut_ptr().cast(),
+                    pairs.0.as_mut_ptr().cast(),
                 );
             }
         }
@@ -69,31 +71,44 @@ pub(super) unsafe fn run<L: Lanes>(p: &Gradient<L::Element>) {
 #[repr(align(64))]
 struct Panel(MaybeUninit<[u8; HEIGHT * 2 * LINE]>);
 
+/// A block of X in pairs of rows, aligned.
+#[repr(align(64))]
+struct Pairs(MaybeUninit<[u8; CACHE / 2]>);
+
 /// A part of C that the second-level cache holds: for each block of rows, for each panel of dY, for each tile.
 ///
 /// # Safety
-/// As for [`run`]; `panel` can hold `HEIGHT` rows of two vectors.
-unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element) {
+/// As for [`run`]; `panel` can hold `HEIGHT` rows of two vectors and `pairs` half a block of X.
+unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element, pairs: *mut L::Element) {
     let width = 2 * L::LEN;
     assert!(width * size_of::<L::Element>() <= 2 * LINE, "a panel of {width} numbers is wider than two lines");
     let tiles = p.n.div_ceil(width) * p.k.div_ceil(L::ROWS);
     for start in (0..p.m).step_by(HEIGHT) {
-        let depth = (p.m - start).min(HEIGHT);
-        let next = start + depth;
+        let height = (p.m - start).min(HEIGHT);
+        let depth = height.div_ceil(L::STEPS);
+        let next = start + height;
         let rows = (p.m - next).min(HEIGHT);
         let mut ahead = [
             Ahead::new(p.x.wrapping_add(next * p.ldx), p.ldx, rows, p.k, tiles),
             Ahead::new(p.dy.wrapping_add(next * p.ldy), p.ldy, rows, p.n, tiles),
         ];
+        let x = p.x.wrapping_add(start * p.ldx);
+        let (x, ldx) = match L::STEPS {
+            1 => (x, p.ldx),
+            steps => {
+                let to = p.k.next_multiple_of(L::LEN);
+                assert!(depth * to * size_of::<L::Element>() <= CACHE / steps, "{depth} rows of {to} pairs");
+                // SAFETY: rows start..start + height of X are within the caller's matrix; `pairs` is large enough.
+                unsafe { copy::<L>(x, p.ldx, height, p.k, pairs, to) };
+                (pairs.cast_const(), to)
+            }
+        };
         for column in (0..p.n).step_by(width) {
             let columns = (p.n - column).min(width);
-            // SAFETY: rows start..start + depth, columns column..column + columns of dY are within the caller's matrix.
+            // SAFETY: rows start..start + height, columns column..column + columns of dY are within the caller's matrix.
             unsafe {
                 let dy = p.dy.add(start * p.ldy + column);
-                L::enter(
-                    #[inline(always)]
-                    || copy::<L>(dy, p.ldy, depth, columns, panel),
-                );
+                copy::<L>(dy, p.ldy, height, columns, panel, width);
             }
             for (top, bottom) in pieces(p.k, L::ROWS, 1) {
                 ahead.iter_mut().for_each(Ahead::ask::<L>);
@@ -105,8 +120,8 @@ unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element) {
                         columns.div_ceil(L::LEN),
                         &Tile {
                             depth,
-                            a: p.x.add(start * p.ldx + top),
-                            lda: p.ldx,
+                            a: x.add(top),
+                            lda: ldx,
                             b: panel,
                             panel: 0,
                             c: p.c.add(top * p.ldc + column),
@@ -121,22 +136,34 @@ unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element) {
     }
 }
 
-/// Copies `columns` columns of `rows` rows into rows of two vectors, with zeros to their ends.
+/// Copies `columns` columns of `rows` rows into rows of operands that begin `width` apart, with zeros to their ends.
 ///
 /// # Safety
-/// Runs in [`Lanes::enter`]; `from[i * ld..][..columns]` can be read and `to[..rows * 2 LEN]` written.
-#[inline(always)]
-unsafe fn copy<L: Lanes>(from: *const L::Element, ld: usize, rows: usize, columns: usize, to: *mut L::Element) {
-    for i in 0..rows {
-        for v in 0..2 {
-            let left = columns.saturating_sub(v * L::LEN);
-            let x = from.wrapping_add(i * ld + v * L::LEN);
-            // SAFETY: the caller's promises; a vector is cut to the columns that are left.
-            unsafe {
-                let x = if left >= L::LEN { L::load(x) } else { L::load_first(x, left) };
-                x.store(to.add((2 * i + v) * L::LEN));
-            }
-        }
+/// The processor has the instruction set of `L`; `from[i * ld..][..columns]` can be read and `width`, a multiple of `LEN`,
+/// elements written for each step.
+unsafe fn copy<L: Lanes>(
+    from: *const L::Element,
+    ld: usize,
+    rows: usize,
+    columns: usize,
+    to: *mut L::Element,
+    width: usize,
+) {
+    // SAFETY: the caller's promises; a vector is cut to the columns and rows that are left.
+    unsafe {
+        L::enter(
+            #[inline(always)]
+            || {
+                for i in 0..rows.div_ceil(L::STEPS) {
+                    let row = from.wrapping_add(i * L::STEPS * ld);
+                    for at in (0..width).step_by(L::LEN) {
+                        let left = columns.saturating_sub(at).min(L::LEN);
+                        let x = L::load_down(row.wrapping_add(at), ld, rows - i * L::STEPS, left);
+                        x.store(to.add(i * width + at));
+                    }
+                }
+            },
+        );
     }
 }
 
