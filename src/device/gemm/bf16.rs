@@ -28,6 +28,11 @@ fn round(x: f32) -> u32 {
     (if x.abs() < f32::MIN_POSITIVE { bits & 0x8000_0000 } else { nearest }) & 0xffff_0000
 }
 
+/// The bf16 nearest to `x`, ties to even, as f32; what is below the smallest normal number becomes zero.
+pub fn nearest_bf16(x: f32) -> f32 {
+    f32::from_bits(round(x))
+}
+
 /// A pair: the bf16 nearest to each number, `even` in the lower half.
 #[inline(always)]
 pub(super) fn pair(even: f32, odd: f32) -> f32 {

@@ -33,6 +33,7 @@ mod x86;
 use std::any::{Any, TypeId};
 use std::ops::Range;
 
+pub use bf16::nearest_bf16;
 pub use gradient::HEIGHT;
 pub use matrix::MatrixMut;
 pub use product::BLOCK;

@@ -179,27 +179,61 @@ lanes!(
 
         #[inline(always)]
         unsafe fn load_along(x: *const f32, count: usize) -> Self {
-            // SAFETY: masked lanes are not read; the types are 512 bits each.
+            // SAFETY: masked lanes are not read.
             unsafe {
-                let low = _mm512_maskz_loadu_ps(first(count.min(16)), x);
-                let high = _mm512_maskz_loadu_ps(first(count.saturating_sub(16)), x.wrapping_add(16));
-                Self(transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low)))
+                let next = x.wrapping_add(16);
+                match count {
+                    32 => Self(pairs(_mm512_loadu_ps(x), _mm512_loadu_ps(next))),
+                    _ => Self(pairs(
+                        _mm512_maskz_loadu_ps(first(count.min(16)), x),
+                        _mm512_maskz_loadu_ps(first(count.saturating_sub(16)), next),
+                    )),
+                }
             }
         }
         #[inline(always)]
         unsafe fn load_down(x: *const f32, ld: usize, rows: usize, count: usize) -> Self {
-            // SAFETY: masked lanes are not read; the types are 256 bits each.
+            // SAFETY: masked lanes are not read.
             unsafe {
-                let half = |x: *const f32, count: usize| {
-                    let half = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(first(count), x));
-                    _mm512_cvtepu16_epi32(transmute::<__m256bh, __m256i>(half))
+                let next = x.wrapping_add(ld);
+                let rows = match (count, rows > 1) {
+                    (16, true) => pairs(_mm512_loadu_ps(x), _mm512_loadu_ps(next)),
+                    (_, both) => pairs(
+                        _mm512_maskz_loadu_ps(first(count), x),
+                        _mm512_maskz_loadu_ps(first(if both { count } else { 0 }), next),
+                    ),
                 };
-                let high = half(x.wrapping_add(ld), if rows > 1 { count } else { 0 });
-                Self(_mm512_castsi512_ps(_mm512_or_si512(half(x, count), _mm512_slli_epi32::<16>(high))))
+                let interleave = _mm512_load_si512(INTERLEAVE.0.as_ptr().cast());
+                let mixed = _mm512_permutexvar_epi16(interleave, _mm512_castps_si512(rows));
+                Self(_mm512_castsi512_ps(mixed))
             }
         }
     }
 );
+
+/// The bf16 nearest to the numbers of two vectors, side by side.
+///
+/// # Safety
+/// The processor has AVX512-BF16.
+#[inline(always)]
+unsafe fn pairs(low: __m512, high: __m512) -> __m512 {
+    // SAFETY: the caller's processor; both types are 512 bits.
+    unsafe { transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low)) }
+}
+
+/// Takes two halves of a vector of bf16 to pairs, one of each.
+static INTERLEAVE: Aligned = {
+    let mut order = [0; 32];
+    let mut i = 0;
+    while i < 16 {
+        (order[2 * i], order[2 * i + 1]) = (i as u16, 16 + i as u16);
+        i += 1;
+    }
+    Aligned(order)
+};
+
+#[repr(align(64))]
+struct Aligned([u16; 32]);
 
 /// The mask of the first `count <= 16` lanes.
 #[inline(always)]
