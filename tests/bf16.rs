@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use dreamer_fast::base::Philox;
-use dreamer_fast::config::{Config, Precision, check_resume};
+use dreamer_fast::config::{Activation, Config, Precision, check_resume};
 use dreamer_fast::device::gemm::{self, HEIGHT, MatrixMut, Precision::Bf16};
 use dreamer_fast::device::simd::{Level, level};
 use dreamer_fast::device::{Pool, gemm::BLOCK};
@@ -244,7 +244,17 @@ fn closeness(got: &[f32], want: &[f32]) -> (f64, f64) {
     (dot(got, want) / (length * wanted), dot(&apart, &apart).sqrt() / wanted)
 }
 
-/// Measured on the models of this file: cosines of at least COSINE_MEASURED, relative errors of at most ERROR_MEASURED.
+/// Smallest cosine and largest relative error of a gradient. Measured over the models of this file: 0.9993 and 0.038, but 0.98 and
+/// 0.21 where convolutions end in ReLU: a unit near zero is on in one precision and off in the other, and few units share a
+/// gradient here.
+fn tolerance(model: &Model) -> (f64, f64) {
+    let units = matches!(model.observation, Observation::Image { .. }) && model.config.cnn_act == Activation::Relu;
+    if units { (0.96, 0.3) } else { (0.998, 0.06) }
+}
+
+/// Largest relative difference of a loss or another metric; 0.0095 is measured.
+const METRICS: f64 = 0.02;
+
 #[test]
 fn a_step_is_close_to_one_in_f32() {
     for (name, model) in models() {
@@ -257,12 +267,15 @@ fn a_step_is_close_to_one_in_f32() {
                 continue;
             }
             let (cosine, error) = closeness(got, want);
+            let (least, most) = tolerance(&model);
+            assert!(cosine >= least && error <= most, "{name}: {tensor} has cosine {cosine:.4}, error {error:.3}");
             if error > worst.2 {
                 worst = (tensor.clone(), cosine, error);
             }
         }
         let loss = metrics.iter().zip(&wanted).map(|(a, b)| (a - b).abs() / b.abs().max(1e-3)).fold(0.0, f64::max);
         println!("{name}: worst is {} with cosine {:.5}, error {:.4}; metrics {loss:.4}", worst.0, worst.1, worst.2);
+        assert!(loss <= METRICS, "{name}: a metric is {loss:.4} away");
         assert!(got != want, "{name}: bf16 is not in use");
     }
 }
