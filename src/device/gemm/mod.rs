@@ -1,4 +1,4 @@
-//! Matrix products, f32 and f64 and f32 by way of bf16, row-major, single-threaded: callers split rows, columns or tiles among threads.
+//! Matrix products, f32 (with operands of bf16, too) and f64, row-major, single-threaded: callers split rows, columns or tiles among threads.
 //!
 //! | call | computes | shapes |
 //! |---|---|---|
