@@ -69,7 +69,7 @@ pub(super) unsafe fn run<L: Lanes>(p: &Gradient<L::Element>) {
 
 /// Two vectors of each row of a block, aligned. Nothing is written into it before it is used.
 #[repr(align(64))]
-struct Panel(MaybeUninit<[u8; HEIGHT * 2 * LINE]>);
+pub(super) struct Panel(pub MaybeUninit<[u8; HEIGHT * 2 * LINE]>);
 
 /// A block of X in pairs of rows, aligned.
 #[repr(align(64))]
@@ -120,6 +120,8 @@ unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element, pairs
                         columns.div_ceil(L::LEN),
                         &Tile {
                             depth,
+                            runs: 1,
+                            jump: 0,
                             a: x.add(top),
                             lda: ldx,
                             b: panel,
@@ -141,7 +143,7 @@ unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element, pairs
 /// # Safety
 /// The processor has the instruction set of `L`; `from[i * ld..][..columns]` can be read and `width`, a multiple of `LEN`,
 /// elements written for each step.
-unsafe fn copy<L: Lanes>(
+pub(super) unsafe fn copy<L: Lanes>(
     from: *const L::Element,
     ld: usize,
     rows: usize,

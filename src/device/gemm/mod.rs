@@ -2,8 +2,9 @@
 //!
 //! | call | computes | shapes |
 //! |---|---|---|
-//! | [`pack_b`], [`pack_bt`] | the packed form of B `[k, n]`, from B or from its stored transpose | out `[packed_len(k, n)]` |
+//! | [`pack_b`], [`pack_bt`], [`pack_table`] | the packed form of B `[k, n]`, from B, its stored transpose or any other order | out `[packed_len(k, n)]` |
 //! | [`gemm_packed`], [`gemm_packed_columns`] | `C (+)= A B` | A `[m, k]`, C `[m, n]` or some of its columns |
+//! | [`gemm_windows`], [`gemm_windows_tn`] | the same two with the windows of a convolution as A and X | image, C `[windows, n]` or `[window, n]` |
 //! | [`gemm_tn`], [`gemm_tn_tile`] | `C += X^T dY` | X `[m, k]`, dY `[m, n]`, C `[k, n]` or a tile of it |
 //!
 //! Every matrix is a slice and a leading dimension, the distance in elements between the beginnings of its rows. Every call names
@@ -25,8 +26,10 @@ mod gradient;
 mod lanes;
 mod matrix;
 mod pack;
+mod pairs;
 mod product;
 mod tile;
+mod windows;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -37,6 +40,7 @@ pub use bf16::nearest_bf16;
 pub use gradient::HEIGHT;
 pub use matrix::MatrixMut;
 pub use product::BLOCK;
+pub use windows::Sliding;
 
 use crate::base::Real;
 use crate::device::simd::{Level, level, vectorize};
@@ -148,6 +152,23 @@ pub fn pack_bt<R: Real>(precision: Precision, b: &[R], k: usize, n: usize, ldb: 
         Precision::Bf16 => {
             let (b, out) = (bytemuck::cast_slice(single(b)), bytemuck::cast_slice_mut(out));
             vectorize!(|| pack::transposed_pairs(b, k, n, ldb, width, out));
+        }
+    }
+}
+
+/// Packs B `[k, n]` whose elements, row by row, stand in `source` where `table` says; `u32::MAX` stands for a zero.
+///
+/// # Panics
+/// If the table does not have `k n` entries, an entry is beyond `source`, or `out` is not [`packed_len`] long.
+pub fn pack_table<R: Real>(precision: Precision, source: &[R], table: &[u32], k: usize, n: usize, out: &mut [R]) {
+    assert_eq!(table.len(), k * n, "gemm: a table of {} entries for [{k}, {n}]", table.len());
+    check_packed::<R>(precision, out.len(), k, n);
+    let width = panel_width::<R>();
+    match precision {
+        Precision::Full => pack::table(source, table, k, n, width, out),
+        Precision::Bf16 => {
+            let (source, out) = (bytemuck::cast_slice(single(source)), bytemuck::cast_slice_mut(out));
+            vectorize!(|| pack::table_pairs(source, table, k, n, width, out));
         }
     }
 }
@@ -265,6 +286,96 @@ pub fn gemm_tn_tile<R: Real>(
         Gradient { k, n, m, x, ldx, dy, ldy, c: start, ldc }
     };
     dispatch!(gradient, precision, job);
+}
+
+/// Elements that [`copy_image`] writes.
+pub fn image_len(precision: Precision, len: usize) -> usize {
+    len.div_ceil(precision.steps())
+}
+
+/// Copies an image, or a stretch of one, into what [`gemm_windows`] reads: as it is, or in pairs of bf16.
+///
+/// # Panics
+/// If `out` is not [`image_len`] long.
+pub fn copy_image<R: Real>(precision: Precision, image: &[R], out: &mut [R]) {
+    assert_eq!(out.len(), image_len(precision, image.len()), "copy_image: of {} elements", image.len());
+    match precision {
+        Precision::Full => out.copy_from_slice(image),
+        Precision::Bf16 => {
+            let job = pairs::Pairs { step: None, from: image.as_ptr(), len: image.len(), to: out.as_mut_ptr() };
+            dispatch!(pairs, precision, job);
+        }
+    }
+}
+
+/// Copies an image into what [`gemm_windows_tn`] reads, with windows side by side that begin `step` elements apart: as it is, or
+/// each element in a pair of bf16 with its neighbour in the next window.
+///
+/// # Panics
+/// If `out` is not as long as the image.
+pub fn copy_image_tn<R: Real>(precision: Precision, step: usize, image: &[R], out: &mut [R]) {
+    assert_eq!(out.len(), image.len(), "copy_image_tn: of {} elements", image.len());
+    match precision {
+        Precision::Full => out.copy_from_slice(image),
+        Precision::Bf16 => {
+            let job = pairs::Pairs { step: Some(step), from: image.as_ptr(), len: image.len(), to: out.as_mut_ptr() };
+            dispatch!(pairs, precision, job);
+        }
+    }
+}
+
+/// `C (+)= P B`: P `[windows, window]` the windows over an image, B the rows `rows` of a packed matrix `[k, n]`, C `[windows, n]`;
+/// the image as [`copy_image`] makes it. Without `accumulate` the bits are those of [`gemm_packed`] with gathered windows.
+///
+/// # Panics
+/// If a slice does not hold its matrix or the image its windows, or if these do not [suit](Sliding::suits) the precision.
+pub fn gemm_windows<R: Real>(
+    precision: Precision,
+    windows: &Sliding,
+    rows: Range<usize>,
+    k: usize,
+    n: usize,
+    image: &[R],
+    packed_b: &[R],
+    c: &mut [R],
+    accumulate: bool,
+) {
+    assert!(
+        rows.len() == windows.columns() && rows.end <= k,
+        "gemm_windows: rows {rows:?} of a matrix with {k} for windows of {}",
+        windows.columns()
+    );
+    let steps = precision.steps();
+    let folded = windows.folded(steps).filter(|_| rows.start.is_multiple_of(steps));
+    let windows = folded.unwrap_or_else(|| panic!("gemm_windows: {windows:?} from row {} in {precision:?}", rows.start));
+    check_packed::<R>(precision, packed_b.len(), k, n);
+    check("c", c.len(), windows.rows(), n, n);
+    check("image", image.len(), 1, windows.reach(), windows.reach());
+    let width = panel_width::<R>();
+    let (b, panel) = (packed_b[rows.start / steps * width..].as_ptr(), k.div_ceil(steps) * width);
+    let job = windows::Product { windows, n, image: image.as_ptr(), b, panel, c: c.as_mut_ptr(), accumulate };
+    dispatch!(windows, precision, windows::Job::Product(job));
+}
+
+/// `C += P^T dY`: P `[windows, window]` the windows over an image, dY `[windows, n]`, C `[window, n]`; the image as
+/// [`copy_image_tn`] makes it.
+///
+/// # Panics
+/// If a slice does not hold its matrix or the image its windows, or if more than [`HEIGHT`] windows stand side by side.
+pub fn gemm_windows_tn<R: Real>(
+    precision: Precision,
+    windows: &Sliding,
+    n: usize,
+    image: &[R],
+    dy: &[R],
+    c: &mut [R],
+) {
+    assert!(windows.across <= HEIGHT, "gemm_windows_tn: {} windows side by side", windows.across);
+    check("dy", dy.len(), windows.rows(), n, n);
+    check("c", c.len(), windows.columns(), n, n);
+    check("image", image.len(), 1, windows.reach(), windows.reach());
+    let job = windows::Gradient { windows: *windows, n, image: image.as_ptr(), dy: dy.as_ptr(), c: c.as_mut_ptr() };
+    dispatch!(windows, precision, windows::Job::Gradient(job));
 }
 
 /// Whether a slice of `len` elements holds `[rows, columns]` with leading dimension `ld`.

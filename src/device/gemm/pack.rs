@@ -76,3 +76,36 @@ pub(super) fn transposed_pairs(b: &[f32], k: usize, n: usize, ldb: usize, width:
         }
     }
 }
+
+/// Packs B `[k, n]` element by element: `table[p n + j]` says where each stands.
+pub(super) fn table<R: Real>(source: &[R], table: &[u32], k: usize, n: usize, width: usize, out: &mut [R]) {
+    for (panel, first) in out.chunks_exact_mut((k * width).max(1)).zip((0..n).step_by(width)) {
+        let columns = (n - first).min(width);
+        for (p, row) in panel.chunks_exact_mut(width).enumerate() {
+            for (to, &at) in row.iter_mut().zip(&table[p * n + first..][..columns]) {
+                *to = listed(source, at);
+            }
+            row[columns..].fill(R::ZERO);
+        }
+    }
+}
+
+/// The same in pairs of bf16.
+pub(super) fn table_pairs(source: &[f32], table: &[u32], k: usize, n: usize, width: usize, out: &mut [f32]) {
+    for (panel, first) in out.chunks_exact_mut((k.div_ceil(2) * width).max(1)).zip((0..n).step_by(width)) {
+        let columns = (n - first).min(width);
+        for (p, row) in panel.chunks_exact_mut(width).enumerate() {
+            let at = |step: usize, j: usize| if step < k { table[step * n + first + j] } else { u32::MAX };
+            for (j, to) in row[..columns].iter_mut().enumerate() {
+                *to = pair(listed(source, at(2 * p, j)), listed(source, at(2 * p + 1, j)));
+            }
+            row[columns..].fill(0.0);
+        }
+    }
+}
+
+/// The element that an entry of a table stands for.
+#[inline(always)]
+fn listed<R: Real>(source: &[R], at: u32) -> R {
+    if at == u32::MAX { R::ZERO } else { source[at as usize] }
+}

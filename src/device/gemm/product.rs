@@ -11,7 +11,7 @@ use super::tile::{self, Mode, Tile};
 pub const BLOCK: usize = 512;
 
 /// Bytes of packed B that stay in the second-level cache while all rows of A pass by.
-const CACHE: usize = 512 << 10;
+pub(super) const CACHE: usize = 512 << 10;
 
 /// Elements of the widest tile of A in pairs, with room between the rows so that they do not all fall into the same lines of the
 /// first-level cache.
@@ -82,6 +82,8 @@ pub(super) unsafe fn run<L: Lanes>(p: &Product<L::Element>) {
                             vectors,
                             &Tile {
                                 depth,
+                                runs: 1,
+                                jump: 0,
                                 a,
                                 lda,
                                 b: p.b.add(column / width * panel + start / L::STEPS * width),
