@@ -7,8 +7,11 @@ use clap::{Parser, Subcommand};
 
 use crate::base::Error;
 use crate::report::stdout;
-use crate::run::args::{BenchArgs, DreamArgs, EnvsArgs, EvalArgs, ExplainArgs, GradcheckArgs, ParityArgs, TrainArgs};
-use crate::run::{bench, dream, envs, eval, explain, gradcheck, parity, train};
+use crate::run::args::{
+    BenchArgs, DiagnoseArgs, DreamArgs, EnvsArgs, EvalArgs, ExplainArgs, GradcheckArgs, ParityArgs, ProbesArgs,
+    ProfileArgs, StudyArgs, TrainArgs,
+};
+use crate::run::{bench, diagnose, dream, envs, eval, explain, gradcheck, parity, probes, profile, study, train};
 
 /// The command line of `dreamer-fast`.
 #[derive(Debug, Parser)]
@@ -41,26 +44,51 @@ pub enum Command {
     /// Make a video of what a trained agent imagines, beside what really happened
     #[command(after_help = DREAM)]
     Dream(DreamArgs),
+    /// Measure what a trained agent's model knows, against the true simulator, and say what is wrong
+    #[command(after_help = DIAGNOSE)]
+    Diagnose(DiagnoseArgs),
     /// Compare one whole training step with golden files of independent implementations
     #[command(after_help = PARITY)]
     Parity(ParityArgs),
     /// Compare every hand-written gradient with central differences, in f64
     #[command(after_help = GRADCHECK)]
     Gradcheck(GradcheckArgs),
+    /// Train on tiny worlds with known answers: return and value must be right
+    #[command(after_help = PROBES)]
+    Probes(ProbesArgs),
+    /// Run many trainings by a plan, and write one report
+    #[command(after_help = STUDY)]
+    Study(StudyArgs),
     /// List, show and play the built-in environments
     #[command(after_help = ENVS)]
     Envs(EnvsArgs),
-    /// Time the parts of a training step on sizes that other implementations are measured on
+    /// Time the parts of a training step, worlds, and acting in them
     #[command(after_help = BENCH)]
     Bench(BenchArgs),
+    /// Show where the time of an update goes: by op, by layer, by time step
+    #[command(after_help = PROFILE)]
+    Profile(ProfileArgs),
     /// Show how the machine works inside: a plan call by call, or one op
     #[command(after_help = EXPLAIN)]
     Explain(ExplainArgs),
 }
 
 const BENCH: &str = "\
-Example:
-  dreamer-fast bench --config small --mode train_step --threads 2";
+The sizes of --config are those that other implementations are measured on. With one thread the time is that of the processor, which other \
+programs do not stretch; with more it is wall time, of the blocks without other programs on the machine where there are two of them.
+
+Examples:
+  dreamer-fast bench --config small --mode train_step --threads 2
+  dreamer-fast bench --mode env --task MiniGrid-DoorKey-6x6-v0 --threads 1
+  dreamer-fast bench --mode act --batch 16";
+
+const PROFILE: &str = "\
+Every piece of every call is timed on its worker. Shares are of the time of all workers, waiting included, so that they add up to 100 %; \
+times are those shares of an update. What the machine can do at most is measured first: multiply-adds on registers, and memory read and written in streams.
+
+Examples:
+  dreamer-fast profile
+  dreamer-fast profile --config small --updates 5 --trace trace.json";
 
 const TRAIN: &str = "\
 Every setting is a key: --print-config lists them all with what they mean. \
@@ -88,6 +116,13 @@ are blue it sees the truth and reconstructs it, for five steps; once they are or
 Example:
   dreamer-fast dream --logdir runs/MiniGrid-DoorKey-6x6-v0-gridworld-seed0 --out dream.gif";
 
+const DIAGNOSE: &str = "\
+Writes a JSON file and plots for each instrument: open-loop error by horizon, divergence and entropies, values against returns and the optimum, \
+imagined success against real success, and rewards in batches. docs/diagnose.md explains every number.
+
+Example:
+  dreamer-fast diagnose --logdir runs/MiniGrid-DoorKey-6x6-v0-gridworld-seed0";
+
 const PARITY: &str = "\
 Prints the worst error of every loss, gradient and updated parameter, relative to the largest entry of its tensor. \
 Exits with 1 when one is above the bound of the precision.
@@ -100,6 +135,23 @@ Exits with 1 when an error is above 1e-7.
 
 Example:
   dreamer-fast gradcheck --op gru_cell";
+
+const PROBES: &str = "\
+Exits with 1 when a training fails: an episode of the greedy policy below the best return, or a value further from the exact one \
+than the probe allows.
+
+Examples:
+  dreamer-fast probes
+  dreamer-fast probes --only Probe-Continue-v0 --set pcont=false";
+
+const STUDY: &str = "\
+Stopping is safe at any time: the same command goes on. Results are small files in DIR/cells, a run's own files are in DIR/runs. \
+After a change of the plan, only what is missing or changed runs.
+
+Examples:
+  dreamer-fast study --plan docs/study/plans/failure.toml --out docs/study/failure
+  dreamer-fast study --plan docs/study/plans/failure.toml --out docs/study/failure --list
+  dreamer-fast study --plan docs/study/plans/failure.toml --out docs/study/failure --report-only";
 
 const ENVS: &str = "\
 Examples:
@@ -146,9 +198,19 @@ pub fn run(cli: Cli) -> std::result::Result<ExitCode, Failure> {
         }
         Command::Eval(args) => eval::command(args),
         Command::Dream(args) => dream::command(args),
+        Command::Diagnose(args) => diagnose::command(args),
         Command::Parity(args) => parity::command(args),
         Command::Gradcheck(args) => gradcheck::command(args),
-        Command::Bench(args) => bench::command(args),
+        Command::Bench(args) => {
+            args.check().map_err(Failure::Usage)?;
+            bench::command(args)
+        }
+        Command::Profile(args) => {
+            let settings = args.settings().map_err(Failure::Usage)?;
+            profile::command(args, settings.as_ref())
+        }
+        Command::Probes(args) => probes::command(args),
+        Command::Study(args) => study::command(args),
         Command::Envs(args) => envs::command(args),
     };
     done.map_err(Failure::Run)

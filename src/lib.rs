@@ -7,7 +7,7 @@
 //! | floor | what it holds |
 //! |---|---|
 //! | [`base`] | `Real` (f32, f64), the counter-based random numbers, the error type, all file access |
-//! | [`device`] | the arena, the packed matrix product, the choice of vector instructions at run time |
+//! | [`device`] | the arena, the packed matrix product, the choice of vector instructions at run time, CUDA |
 //! | [`autodiff`] | `Graph` and `Var`, the contract of an op, `Plan`, the executor, gradient checks |
 //! | [`ops`] | one file per op: equations, forward, backward |
 //! | [`dreamer`] | the model as graphs: encoder, RSSM, decoder, heads, actor, losses, the training step |

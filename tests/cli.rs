@@ -10,13 +10,18 @@ const COMMANDS: &[&[&str]] = &[
     &["train"],
     &["eval"],
     &["dream"],
+    &["diagnose"],
     &["parity"],
     &["gradcheck"],
+    &["probes"],
+    &["study"],
     &["envs"],
     &["envs", "list"],
     &["envs", "show"],
     &["envs", "rollout"],
     &["explain"],
+    &["bench"],
+    &["profile"],
 ];
 
 fn run(words: &[&str]) -> Output {
@@ -95,6 +100,8 @@ fn every_help_ends_with_examples_that_are_accepted() {
             match parsed.command {
                 cli::Command::Train(args) => drop(args.settings.resolve().unwrap()),
                 cli::Command::Explain(args) => drop(args.settings.resolve().unwrap()),
+                cli::Command::Bench(args) => args.check().unwrap(),
+                cli::Command::Profile(args) => drop(args.settings().unwrap()),
                 _ => {}
             }
         }
@@ -124,6 +131,10 @@ fn a_wrong_command_line_exits_with_2_and_names_the_nearest() {
     assert!(refused(2, &["explain", "--plan", "train_step", "--op", "linear"]).contains("cannot be used"));
     assert!(refused(2, &["parity"]).contains("safetensors"));
     assert!(refused(2, &["envs", "rollout"]).contains("--task"));
+    assert!(refused(2, &["bench", "--mode", "observe", "--task", "Pendulum-v1"]).contains("--mode env or --mode act"));
+    assert!(refused(2, &["bench", "--mode", "env", "--config", "grid"]).contains("--config"));
+    assert!(refused(2, &["profile", "--config", "grid", "--task", "Pendulum-v1"]).contains("cannot be used"));
+    assert!(refused(2, &["profile", "--set", "horizn=5"]).contains("horizon"));
 }
 
 #[test]
@@ -153,6 +164,7 @@ fn a_failure_of_the_world_exits_with_1() {
     refused(1, &["eval", "--logdir", "/nowhere/at/all"]);
     refused(1, &["parity", "/nowhere/at/all.safetensors"]);
     refused(1, &["gradcheck", "--op", "no_such_op"]);
+    refused(1, &["bench", "--mode", "env", "--task", "MiniGrid-Nowhere-v0"]);
 }
 
 #[test]

@@ -9,10 +9,18 @@ use clap::Parser;
 use dreamer_fast::cli::{Cli, Command};
 
 /// The pages that a reader is sent to.
-const PAGES: &[&str] = &["README.md", "CONTRIBUTING.md", "docs/math.md", "docs/architecture.md"];
+const PAGES: &[&str] = &[
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/math.md",
+    "docs/architecture.md",
+    "docs/cuda.md",
+    "docs/performance.md",
+    "docs/diagnose.md",
+];
 
 /// Folders whose files the pages name by path.
-const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "scripts/", "benches/", ".ci/"];
+const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "scripts/", "benches/", "emulator/", ".ci/"];
 
 /// Paths that only a run, or a later release, makes.
 const NOT_HERE: &[&str] = &["docs/dream.gif"];
@@ -91,6 +99,10 @@ fn every_command_on_a_page_is_accepted() {
             match parsed.command {
                 Command::Train(args) => {
                     drop(args.settings.resolve().unwrap_or_else(|error| panic!("{page}: {line}: {error}")))
+                }
+                Command::Bench(args) => args.check().unwrap_or_else(|error| panic!("{page}: {line}: {error}")),
+                Command::Profile(args) => {
+                    drop(args.settings().unwrap_or_else(|error| panic!("{page}: {line}: {error}")))
                 }
                 Command::Explain(args) => {
                     drop(args.settings.resolve().unwrap_or_else(|error| panic!("{page}: {line}: {error}")))

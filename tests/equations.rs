@@ -528,7 +528,10 @@ fn losses_are_the_sums_of_their_terms() {
         let pcont = c.pcont_scale * scalar("pcont_loss").unwrap_or(0.0);
         close(
             &[known("model_loss")],
-            &[c.kl_scale * known("div") + known("image_loss") + known("reward_loss") + pcont],
+            &[c.kl_scale * known("div")
+                + c.image_scale * known("image_loss")
+                + c.reward_loss_scale * known("reward_loss")
+                + pcont],
         );
         if c.kl_balance < 0.0 && !c.free_nats_each {
             assert_eq!(known("div"), known("kl").max(c.free_nats), "{}", case.name);
@@ -539,7 +542,7 @@ fn losses_are_the_sums_of_their_terms() {
         }
         let (returns, values) = (step.plan.value(step.behavior.returns), step.plan.value(step.behavior.values));
         let n = case.model.starts();
-        let weight = |at: usize| c.discount.powi((at / n) as i32);
+        let weight = |at: usize| if c.discount_weights { c.discount.powi((at / n) as i32) } else { 1.0 };
         let mean = |one: &dyn Fn(usize) -> f64| (0..returns.len()).map(one).sum::<f64>() / returns.len() as f64;
         // Eq. (8), as the negative log-density of a unit normal.
         let value_loss = mean(&|at| weight(at) * (0.5 * (values[at] - returns[at]).powi(2) + 0.5 * (2.0 * PI).ln()));

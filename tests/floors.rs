@@ -51,6 +51,15 @@ fn every_floor_stands_in_the_table() {
     assert_eq!(declared, known);
 }
 
+/// Everything else is built for machines that know no CUDA.
+#[test]
+fn only_the_cuda_module_names_cudarc() {
+    let named = |text: &str| words(&code(text)).iter().any(|(_, word)| *word == "cudarc" || *word == "libloading");
+    let naming: Vec<PathBuf> = sources().into_iter().filter(|(_, text)| named(text)).map(|(path, _)| path).collect();
+    assert!(naming.len() > 5, "the reader of this test is broken: {naming:?}");
+    assert!(naming.iter().all(|path| path.starts_with("device/cuda")), "{naming:?}");
+}
+
 #[test]
 fn no_file_is_too_long() {
     let lengths = sources().into_iter().map(|(path, text)| (text.lines().count(), path));

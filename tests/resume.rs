@@ -141,3 +141,18 @@ fn another_seed_is_another_run() {
     run(&other, task, &["--seed", "4"]);
     assert_ne!(outcome(&logdir).0, outcome(&other).0);
 }
+
+/// A plan of the expert is under way when a run stops: the rest of it is followed when the run goes on.
+#[test]
+fn a_plan_that_is_under_way_goes_on() {
+    let [whole, parts] = ["plan_whole", "plan_parts"].map(directory);
+    let more = |steps| ["--steps", steps, "--set", "expert_episodes=100"];
+    run(&whole, "Simple-10x10", &more("600"));
+    for steps in ["230", "302", "600"] {
+        run(&parts, "Simple-10x10", &more(steps));
+        let collector = checkpoint::load(&parts).unwrap().expect("it was saved").state["collector"].clone();
+        let plans = collector["plans"].as_array().expect("a list of plans");
+        assert!(plans.iter().any(|plan| !plan.as_array().expect("a plan").is_empty()), "{collector}");
+    }
+    assert_eq!(outcome(&whole), outcome(&parts));
+}

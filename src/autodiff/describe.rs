@@ -3,7 +3,7 @@
 use super::graph::{Source, Var};
 use super::op::MAX_SLOTS;
 use super::plan::Plan;
-use super::resolve::{Slot, Space, Stage, Step};
+use super::resolve::{Slot, Space, Stage, Step, WeightRun};
 use super::sweep::site;
 use crate::base::Real;
 
@@ -35,10 +35,12 @@ pub struct CallInfo {
     pub outputs: Vec<TensorInfo>,
     /// Floating point operations of one forward pass.
     pub flops: f64,
+    /// Bytes that one forward pass reads and writes at least.
+    pub bytes: f64,
 }
 
 /// One thing that a piece of a region does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum StepInfo {
     /// The forward pass of a call.
     Forward {
@@ -56,6 +58,8 @@ pub enum StepInfo {
         call: usize,
         /// Which inputs get a gradient, and where it lies in the work arena.
         into: Vec<(usize, usize)>,
+        /// Floating point operations of the gradients that are wanted; of an op without weights, as many as forward.
+        flops: f64,
     },
     /// Gradients are cleared before they are first added to.
     Zero {
@@ -67,7 +71,7 @@ pub enum StepInfo {
 }
 
 /// The gradient of the weights of one layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WeightsInfo {
     /// Name of the op.
     pub op: &'static str,
@@ -79,10 +83,14 @@ pub struct WeightsInfo {
     pub rows: usize,
     /// Pieces that run in parallel.
     pub pieces: usize,
+    /// Floating point operations of all products.
+    pub flops: f64,
+    /// Bytes that the products read and write at least.
+    pub bytes: f64,
 }
 
 /// A part of a plan between two barriers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum StageInfo {
     /// Workers take pieces of the rows through all steps.
     Region {
@@ -110,6 +118,7 @@ impl<R: Real> Plan<R> {
                 inputs: call.inputs.iter().map(|&x| self.tensor(x)).collect(),
                 outputs: call.outputs.iter().map(|&y| self.tensor(y)).collect(),
                 flops: call.op.cost().flops,
+                bytes: call.op.cost().bytes,
             })
             .collect()
     }
@@ -136,12 +145,19 @@ impl<R: Real> Plan<R> {
             }
             Stage::Weights { jobs, .. } => StageInfo::Weights(
                 jobs.iter()
-                    .map(|job| WeightsInfo {
-                        op: self.graph.calls[job.runs[0].call].op.name(),
-                        params: self.params(&job.dw),
-                        products: job.runs.len(),
-                        rows: job.runs.iter().map(|run| run.rows).sum(),
-                        pieces: job.pieces,
+                    .map(|job| {
+                        let cost = |run: &WeightRun<R>| {
+                            run.merged.as_deref().unwrap_or(&*self.graph.calls[run.call].op).cost()
+                        };
+                        WeightsInfo {
+                            op: self.graph.calls[job.runs[0].call].op.name(),
+                            params: self.params(&job.dw),
+                            products: job.runs.len(),
+                            rows: job.runs.iter().map(|run| run.rows).sum(),
+                            pieces: job.pieces,
+                            flops: job.runs.iter().map(|run| cost(run).flops).sum(),
+                            bytes: job.runs.iter().map(|run| cost(run).bytes).sum(),
+                        }
                     })
                     .collect(),
             ),
@@ -155,9 +171,19 @@ impl<R: Real> Plan<R> {
             Step::Seed { sweep, .. } => StepInfo::Seed { group: self.sweeps[sweep].group.clone() },
             Step::Backward { call, ref dx, .. } => {
                 let into = (0..MAX_SLOTS).filter_map(|i| dx[i].map(|slot| (i, slot.offset)));
-                StepInfo::Backward { call, into: into.collect() }
+                StepInfo::Backward { call, into: into.collect(), flops: self.backward_flops(call, dx) }
             }
         }
+    }
+
+    /// Each input of a layer with weights takes part in the forward pass by its width, and so does its gradient in the backward pass.
+    fn backward_flops(&self, call: usize, dx: &[Option<Slot>; MAX_SLOTS]) -> f64 {
+        let (op, inputs) = (&self.graph.calls[call].op, &self.graph.calls[call].inputs);
+        let by_row: Vec<usize> = (0..inputs.len()).filter(|&i| !op.whole(i)).collect();
+        let width = |i: &usize| self.graph.len(inputs[*i]) as f64;
+        let wanted: f64 = by_row.iter().filter(|&&i| dx[i].is_some()).map(width).sum();
+        let share = if by_row.len() == inputs.len() { 1.0 } else { wanted / by_row.iter().map(width).sum::<f64>() };
+        op.cost().flops * share
     }
 
     /// The names of the parameters that gradients belong to, each once.

@@ -8,6 +8,7 @@
 use super::op::{Backward, Clock, Forward, MAX_SLOTS, Order, Shared, WeightSplit, Weights};
 use super::params::Params;
 use super::plan::{Memory, Plan};
+use super::record::{Lap, Work};
 use super::resolve::{Slot, Space, Stage, Step, WeightJob, rows_of};
 use crate::base::Real;
 use crate::device::{Arena, arena, gemm};
@@ -62,12 +63,18 @@ pub(super) fn run<R: Real>(plan: &mut Plan<R>, params: &mut Params<R>, clock: Cl
 
 fn run_stages<R: Real>(plan: &mut Plan<R>, params: &mut Params<R>, clock: Clock) {
     pack(plan, params);
+    let mut caller = Lap::caller(&plan.recorder);
+    let mut clearing = Lap::worker(&plan.recorder, 0);
     for sweep in &plan.sweeps {
         let range = params.layout.group_range(&sweep.group);
         params.grad.all_mut()[range].fill(R::ZERO);
     }
+    clearing.note(Work::Clear, 0);
+    caller.note(Work::Clear, 0);
+    drop(clearing);
     let shared = Buffers { work: &plan.work, value: &params.value, grad: &params.grad, local: None };
-    for stage in &plan.stages {
+    for (number, stage) in plan.stages.iter().enumerate() {
+        let number = number as u32;
         match stage {
             Stage::Region { rows, chunk, steps, .. } => {
                 plan.pool.each(rows.div_ceil(*chunk), |piece, worker| {
@@ -75,13 +82,16 @@ fn run_stages<R: Real>(plan: &mut Plan<R>, params: &mut Params<R>, clock: Clock)
                     let mut memory = plan.memory[worker].lock().expect("no worker panicked");
                     let Memory { scratch, local } = &mut *memory;
                     let buffers = Buffers { local: Some((local, *chunk)), ..shared };
-                    for step in steps {
+                    let mut lap = Lap::worker(&plan.recorder, worker);
+                    for (i, step) in steps.iter().enumerate() {
                         run_step(plan, &buffers, step, &range, scratch, clock);
+                        lap.note(Work::Step { stage: number, step: i as u32 }, range.len());
                     }
                 });
             }
-            Stage::Weights { jobs, pieces } => run_weights(plan, &shared, jobs, *pieces),
+            Stage::Weights { jobs, pieces } => run_weights(plan, &shared, number, jobs, *pieces),
         }
+        caller.note(Work::Stage { stage: number }, 0);
     }
 }
 
@@ -91,7 +101,9 @@ fn pack<R: Real>(plan: &mut Plan<R>, params: &Params<R>) {
         return;
     }
     plan.packed_version = params.version;
-    plan.pool.each(plan.packs.len(), |i, _| {
+    let mut caller = Lap::caller(&plan.recorder);
+    plan.pool.each(plan.packs.len(), |i, worker| {
+        let mut lap = Lap::worker(&plan.recorder, worker);
         let p = &plan.packs[i];
         let source = &params.value.all()[p.source.offset..p.source.offset + p.source.len];
         // SAFETY: packs have disjoint places, and each piece writes its own.
@@ -101,7 +113,9 @@ fn pack<R: Real>(plan: &mut Plan<R>, params: &Params<R>) {
             Order::Columns => gemm::pack_bt(p.precision, source, p.rows, p.columns, p.rows, out),
             Order::Table(table) => gemm::pack_table(p.precision, source, table, p.rows, p.columns, out),
         }
+        lap.note(Work::Pack, 0);
     });
+    caller.note(Work::Packing, 0);
 }
 
 fn run_step<R: Real>(
@@ -148,15 +162,17 @@ fn run_step<R: Real>(
 }
 
 /// Gradients of weights: all pieces of all jobs of a dispatch, then the partial sums of those that were split by rows.
-fn run_weights<R: Real>(plan: &Plan<R>, buffers: &Buffers<'_, R>, jobs: &[WeightJob<R>], pieces: usize) {
+fn run_weights<R: Real>(plan: &Plan<R>, buffers: &Buffers<'_, R>, stage: u32, jobs: &[WeightJob<R>], pieces: usize) {
     let shared = |slot: Slot| {
         let data = buffers.arena(slot.space).pointer(slot.offset, slot.len);
         Shared { data, len: slot.len, life: std::marker::PhantomData }
     };
     plan.pool.each(pieces, |piece, worker| {
-        let job = jobs.iter().rev().find(|j| j.first <= piece).expect("pieces are counted");
+        let at = jobs.iter().rposition(|j| j.first <= piece).expect("pieces are counted");
+        let job = &jobs[at];
         let mut memory = plan.memory[worker].lock().expect("no worker panicked");
         let scratch = &mut memory.scratch;
+        let mut lap = Lap::worker(&plan.recorder, worker);
         let part = piece - job.first;
         match job.split {
             WeightSplit::Parts(_) => {
@@ -194,9 +210,11 @@ fn run_weights<R: Real>(plan: &Plan<R>, buffers: &Buffers<'_, R>, jobs: &[Weight
                 });
             }
         }
+        lap.note(Work::Weights { stage, job: at as u32 }, 0);
     });
     // Partial sums are added in the order of their rows.
-    plan.pool.each(jobs.len(), |j, _| {
+    plan.pool.each(jobs.len(), |j, worker| {
+        let mut lap = Lap::worker(&plan.recorder, worker);
         let job = &jobs[j];
         for part in 0..if job.partial_len > 0 { job.pieces } else { 0 } {
             let mut at = job.partial + part * job.partial_len;
@@ -208,6 +226,7 @@ fn run_weights<R: Real>(plan: &Plan<R>, buffers: &Buffers<'_, R>, jobs: &[Weight
                 at += arena::padded::<R>(slot.len);
             }
         }
+        lap.note(Work::Sums { stage, job: j as u32 }, 0);
     });
 }
 

@@ -10,6 +10,7 @@ pub mod op;
 pub mod params;
 mod place;
 pub mod plan;
+pub mod record;
 mod resolve;
 mod scans;
 mod schedule;

@@ -8,6 +8,7 @@ use super::graph::{Graph, Source, Var};
 use super::op::{Clock, Cost, WeightSplit};
 use super::params::Params;
 use super::place::{Lease, Places, place};
+use super::record::Recorder;
 use super::resolve::{Operands, Packed, Resolver, Stage, Step, WeightJob, WeightRun};
 use super::scans::lay_out_scans;
 use super::schedule::{Dispatch, Scheduler, Tenant, is_param};
@@ -29,6 +30,7 @@ pub struct Plan<R: Real> {
     pub(super) memory: Vec<Mutex<Memory<R>>>,
     pub(super) places: Places,
     pub(super) pool: Arc<Pool>,
+    pub(super) recorder: Option<Recorder>,
 }
 
 /// What belongs to one worker.
@@ -78,6 +80,7 @@ impl<R: Real> Plan<R> {
             memory: Vec::new(),
             places,
             pool,
+            recorder: None,
             graph,
         };
         plan.make_memory();

@@ -1,11 +1,11 @@
 //! Contradictions between keys, and small questions about a configuration that have one answer.
 
 use super::Config;
-use super::choices::{ActionDist, Exploration, Observation};
+use super::choices::{ActionDist, ActorGrad, Exploration, Observation};
 use crate::base::{Error, Result};
 
 /// Tasks that config knows to have vector observations and continuous actions; the worlds themselves live elsewhere.
-const CONTINUOUS_TASKS: &[&str] = &["Pendulum-v1"];
+const CONTINUOUS_TASKS: &[&str] = &["Pendulum-v1", "Probe-Continuous-v0"];
 
 impl Config {
     /// Whether the task's actions are known to be continuous.
@@ -77,6 +77,47 @@ impl Config {
         refuse(
             self.continuous() && self.action_set != 0,
             format!("{task} has continuous actions, but action_set = {}: set action_set = 0", self.action_set),
+        );
+        refuse(
+            self.continuous() && self.expert_episodes > 0,
+            format!("{task} has no shortest plans, but expert_episodes = {}: set it to 0", self.expert_episodes),
+        );
+        refuse(
+            self.expert_episodes > 0 && self.action_repeat > 1,
+            format!(
+                "expert_episodes = {} follow plans of single actions, but action_repeat = {}: set expert_episodes = 0 or action_repeat = 1",
+                self.expert_episodes, self.action_repeat
+            ),
+        );
+        let pixels = matches!(self.observation, Observation::RgbPartial | Observation::RgbFull);
+        refuse(
+            self.pixel_object_weight != 1.0 && !pixels,
+            format!(
+                "pixel_object_weight = {} is for pictures, but observation = {}: use object_weight for a symbolic observation",
+                self.pixel_object_weight, self.observation
+            ),
+        );
+        refuse(
+            self.reward_fraction + self.win_fraction > 1.0,
+            format!(
+                "reward_fraction = {} and win_fraction = {} are more than a whole batch together: lower one of them",
+                self.reward_fraction, self.win_fraction
+            ),
+        );
+        refuse(
+            self.value_actor_grad > 0.0 && self.actor_grad == ActorGrad::Reinforce,
+            format!(
+                "value_actor_grad = {} has no effect with actor_grad = reinforce, whose returns count as constants: set actor_grad to \
+                 dynamics or mixed",
+                self.value_actor_grad
+            ),
+        );
+        refuse(
+            self.value_actor_grad > 0.0 && self.slow_value > 0.0,
+            format!(
+                "value_actor_grad = {} has no effect with slow_value = {}, since the slow copy makes the returns: set one of them to 0",
+                self.value_actor_grad, self.slow_value
+            ),
         );
         refuse(
             self.expl_min > self.expl_amount,

@@ -57,6 +57,20 @@ choice! {
         Relu = "relu",
         /// hyperbolic tangent
         Tanh = "tanh",
+        /// x / (1 + e^-x), as in DreamerV3
+        Silu = "silu",
+    }
+}
+
+choice! {
+    /// Normalisation of a layer before its activation, with a learned scale.
+    Norm {
+        /// as in DreamerV1
+        None = "none",
+        /// mean 0 and variance 1, and a learned offset, as in DreamerV2
+        Layer = "layer",
+        /// mean square 1, as in DreamerV3
+        Rms = "rms",
     }
 }
 
@@ -85,6 +99,8 @@ choice! {
     ScalarDist {
         /// normal of standard deviation 1, as in DreamerV1
         Normal = "normal",
+        /// normal of standard deviation 1 around symlog of the number, as the vector decoder of DreamerV3
+        SymlogNormal = "symlog_normal",
         /// two-hot classes over symlog bins, as in DreamerV3 (see `twohot_bins`)
         Twohot = "twohot",
     }
@@ -119,6 +135,18 @@ choice! {
         Dynamics = "dynamics",
         /// log-probability times advantage, as DreamerV2 does for discrete actions
         Reinforce = "reinforce",
+        /// both, `actor_grad_mix` of the first, as DreamerV2 can
+        Mixed = "mixed",
+    }
+}
+
+choice! {
+    /// What becomes of the prior in imagination.
+    ImagPrior {
+        /// a sample of it, as in DreamerV1
+        Sample = "sample",
+        /// its mean, so that what is imagined has no chance in it but the actor's
+        Mean = "mean",
     }
 }
 

@@ -164,6 +164,10 @@ keys! {
         dense_act: Activation = Activation::Elu, Any, fixed;
         /// Activation of convolutions.
         cnn_act: Activation = Activation::Relu, Any, fixed;
+        /// Normalisation before the activation of every hidden layer, dense or convolution.
+        norm: Norm = Norm::None, Any, fixed;
+        /// Normalisation within the GRU, of its three projections together; with one the gates are DreamerV2's, without DreamerV1's.
+        gru_norm: Norm = Norm::None, Any, fixed;
         /// Channels of the first convolution; the following have 2, 4 and 8 times as many.
         cnn_depth: usize = 32, AtLeast(1.0), fixed;
         /// Layer widths of the encoder of vector and symbolic observations.
@@ -186,6 +190,10 @@ keys! {
         free_nats: f64 = 3.0, AtLeast(0.0), fixed;
         /// Whether free nats are granted to each state instead of to the mean of the batch.
         free_nats_each: bool = false, Any, fixed;
+        /// Weight of the observation's loss.
+        image_scale: f64 = 1.0, AtLeast(0.0), fixed;
+        /// Weight of the reward's loss.
+        reward_loss_scale: f64 = 1.0, AtLeast(0.0), fixed;
         /// Weight of the KL term.
         kl_scale: f64 = 1.0, AtLeast(0.0), fixed;
         /// Weight of KL(sg(post) || prior), the term that trains the prior; -1 trains both with one plain KL, as V1 did.
@@ -205,6 +213,10 @@ keys! {
         /// Weight of cells that hold an object (key, door, goal, ball, box, lava) in the categorical loss of a symbolic observation; without
         /// effect on pixels and vectors.
         object_weight: f64 = 1.0, Above(0.0), fixed;
+        /// Weight of the pixels of tiles that hold an object, in the loss of an rgb observation.
+        pixel_object_weight: f64 = 1.0, Above(0.0), fixed;
+        /// Whether the numbers of a vector observation are seen, and predicted, through symlog; without effect on pixels and cells.
+        symlog_obs: bool = false, Any, fixed;
         /// Output distribution of the reward head.
         reward_dist: ScalarDist = ScalarDist::Normal, Any, fixed;
         /// Output distribution of the value head.
@@ -254,6 +266,14 @@ keys! {
         /// Share of chunks drawn among those that hold a reward above 0; never more chunks than there are such rewards, so that the first of
         /// them is not learned by heart.
         reward_fraction: f64 = 0.0, Within(0.0, 1.0), fixed;
+        /// Share of chunks drawn from episodes whose rewards add up to more than 0; never more chunks than there are such episodes.
+        win_fraction: f64 = 0.0, Within(0.0, 1.0), fixed;
+        /// The first episodes, this many, are played by the shortest plan to success, before random play begins.
+        expert_episodes: u64 = 0, Any, fixed;
+        /// Whether the last row of an episode, its final observation and what came with it, can be in a batch.
+        last_rows: bool = true, Any, fixed;
+        /// Whether a batch holds each reward beside the observation before the action that earned it, not beside the one after it.
+        reward_before_action: bool = false, Any, fixed;
     }
     "behaviour" {
         /// Discount per step.
@@ -274,16 +294,28 @@ keys! {
         action_min_std: f64 = 1e-4, Above(0.0), fixed;
         /// Where the actor's gradient comes from.
         actor_grad: ActorGrad = ActorGrad::Dynamics, Any, fixed;
+        /// Share of the dynamics gradient where actor_grad = mixed; the rest is reinforce.
+        actor_grad_mix: f64 = 0.1, Within(0.0, 1.0), fixed;
+        /// What becomes of the prior in imagination.
+        imag_prior: ImagPrior = ImagPrior::Sample, Any, fixed;
+        /// Whether imagined steps count in both losses by the product of the discounts before them.
+        discount_weights: bool = true, Any, fixed;
+        /// Weight of the actor's loss in what the value head minimises; above 0 the value is also pulled towards larger returns.
+        value_actor_grad: f64 = 0.0, AtLeast(0.0), fixed;
         /// Weight of the actor's entropy in its loss.
         actor_entropy: f64 = 0.0, AtLeast(0.0), fixed;
         /// Share by which a slow copy of the value head follows it in every update and provides targets; 0 means no copy.
         slow_value: f64 = 0.0, Within(0.0, 1.0), fixed;
+        /// Updates between two steps of the slow copy.
+        slow_value_every: u64 = 1, AtLeast(1.0), fixed;
         /// Whether the actor's returns are divided by their range, a moving average of the 5th to the 95th percentile.
         return_norm: bool = false, Any, fixed;
         /// Smallest range that returns are divided by.
         return_norm_floor: f64 = 1.0, Above(0.0), fixed;
         /// Share by which the moving range follows each batch's.
         return_norm_rate: f64 = 0.01, Within(0.0, 1.0), fixed;
+        /// Whether collecting takes the actor's most probable action instead of a sample.
+        collect_greedy: bool = false, Any, fixed;
         /// Noise on the actions while collecting.
         expl: Exploration = Exploration::Auto, Any, fixed;
         /// Amount of that noise at the start.

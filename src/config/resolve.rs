@@ -215,7 +215,7 @@ fn read_toml(text: &str) -> Result<Stored> {
 }
 
 /// A TOML value as `--set` would write it.
-fn plain(value: &toml::Value) -> String {
+pub fn plain(value: &toml::Value) -> String {
     match value {
         toml::Value::String(text) => text.clone(),
         toml::Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(","),

@@ -9,11 +9,14 @@
 //! (I3) dynamics:   actor loss = -mean w_t R_t                                       eq. (7)
 //! (I4) reinforce:  actor loss = -mean w_t [ ln pi(a_t | s_t) sg(R_t - v_t) / range + entropy_weight H(pi) ]
 //! (I5) value loss  =  mean w_t (-ln p(sg R_t | s_t))                                 eq. (8)
+//! (I6) mixed:      actor loss = -mean w_t [ (mix R_t + (1 - mix) ln pi(a_t | s_t) sg(R_t - v_t)) / range + entropy_weight H(pi) ]
+//! (I7) the value head minimises value loss + value_actor_grad actor loss
 //! ```
+//! Without `discount_weights` every w_t is 1.
 //! R_t and v_t contain the reward of state t itself. With (I3), as published, losses run over states 1 .. H-1: the start is a constant of the
-//! actor. With (I4) they run over 0 .. H-1, since the first action is as good as any other to learn from. The actor sees stopped
+//! actor. With (I4) and (I6) they run over 0 .. H-1, since the first action is as good as any other to learn from. The actor sees stopped
 //! features; under (I3) its gradient flows through the actions into later states, rewards and values, and nowhere else. Source:
-//! danijar/dreamer `dreamer.py`, `_train`, `_imagine_ahead`; DreamerV2 eq. (6) for (I4).
+//! danijar/dreamer `dreamer.py`, `_train`, `_imagine_ahead`; DreamerV2 eq. (6) for (I4) and (I6).
 
 use super::actor::{self, ActDist};
 use super::heads;
@@ -29,8 +32,10 @@ use crate::ops::lambda_return::Discount;
 pub struct Behavior {
     /// Minimised by the actor.
     pub actor_loss: Var,
-    /// Minimised by the value head.
+    /// How far the value is from the returns.
     pub value_loss: Var,
+    /// Minimised by the value head: the value loss, and a share of the actor's with `value_actor_grad`.
+    pub value_objective: Var,
     /// Returns [L, N].
     pub returns: Var,
     /// Values of the states whose returns these are [L, N].
@@ -94,7 +99,8 @@ pub fn imagine<R: Real>(
 pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: Var, action_noise: Var) -> Behavior {
     let c = &model.config;
     let (h, n) = (c.horizon, g.height(start.stoch));
-    let reinforce = c.actor_grad == ActorGrad::Reinforce;
+    // Whether the probabilities of the actions have a part in the gradient.
+    let reinforce = c.actor_grad != ActorGrad::Dynamics;
 
     let Imagined { states, actions, dists } = imagine(g, model, start, noise, action_noise, reinforce);
     // States that losses may speak of: 0 .. H with the start, 1 .. H without.
@@ -112,19 +118,27 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
         let x = g.reshape(x, &[count, n]);
         g.rows(x, from, to)
     };
-    let (discount, weights) = if c.pcont {
+    let predicted = c.pcont.then(|| {
         let logit = heads::pcont(g, model, &flat.feat());
+        g.scope("returns");
         let p = g.activation(logit, crate::ops::Activation::Sigmoid);
-        let p = by_step(g, p, 0, steps);
-        let stopped = g.stop(p);
-        (Discount::Tensor(p), g.cumulative_discount(stopped, None))
-    } else {
-        // The discount as a tensor that nothing writes but the host, once.
-        let p = g.input("behavior.discount", &[steps, n]);
-        (Discount::Constant(c.discount), g.cumulative_discount(p, None))
+        by_step(g, p, 0, steps)
+    });
+    let weights = c.discount_weights.then(|| {
+        let p = match predicted {
+            Some(p) => g.stop(p),
+            // The discount as a tensor that nothing writes but the host, once.
+            None => g.input("behavior.discount", &[steps, n]),
+        };
+        g.cumulative_discount(p, None) // (I2)
+    });
+    let weighted_mean = |g: &mut Graph<R>, x: Var| match weights {
+        Some(w) => g.weighted_mean(x, w),
+        None => g.mean(x),
     };
+    let discount = predicted.map_or(Discount::Constant(c.discount), Discount::Tensor);
     let (now, next) = (by_step(g, reward, 0, steps), by_step(g, target_value, 1, count));
-    let returns = g.lambda_return(now, next, discount, c.disclam); // (I1), (I2) above
+    let returns = g.lambda_return(now, next, discount, c.disclam); // (I1)
     let values = by_step(g, value, 0, steps);
 
     g.scope("actor_loss");
@@ -145,21 +159,25 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
     };
     let action_entropy = entropy.map(|(_, e)| g.mean(e));
     let (actor_loss, range) = if reinforce {
-        // (I4)
+        // (I4) (I6)
         let (logits, entropy) = entropy.expect("a model refuses reinforce for continuous actions");
         let chosen = g.stack(&actions);
         let chosen = g.reshape(chosen, &[h * n, model.actions.size()]);
         let nll = g.categorical_nll(logits, chosen, None, &[model.actions.size()]);
         let advantage = g.sum(&[(returns, 1.0), (values, -1.0)]);
-        let weighted = g.mul(advantage, weights);
-        let policy = g.weighted_mean(nll, weighted);
+        let weighted = weights.map_or(advantage, |w| g.mul(advantage, w));
+        let mut policy = g.weighted_mean(nll, weighted);
+        if c.actor_grad == ActorGrad::Mixed {
+            let through_dynamics = weighted_mean(g, returns);
+            policy = g.sum(&[(policy, 1.0 - c.actor_grad_mix), (through_dynamics, -c.actor_grad_mix)]);
+        }
         let range = g.input("behavior.inverse_range", &[1]);
         let scaled = g.mul(policy, range);
-        let bonus = g.weighted_mean(entropy, weights);
+        let bonus = weighted_mean(g, entropy);
         (g.sum(&[(scaled, 1.0), (bonus, -c.actor_entropy)]), Some(range))
     } else {
         // (I3)
-        let gain = g.weighted_mean(returns, weights);
+        let gain = weighted_mean(g, returns);
         let mut terms = vec![(gain, -1.0)];
         if let (Some(entropy), true) = (action_entropy, c.actor_entropy > 0.0) {
             terms.push((entropy, -c.actor_entropy));
@@ -172,8 +190,13 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
     let target = g.reshape(target, &[steps * n]);
     // (I5)
     let nll = value_head.rows(g, 0, steps * n).nll(g, model, target);
-    let value_loss = g.weighted_mean(nll, weights);
+    let value_loss = weighted_mean(g, nll);
+    // (I7)
+    let value_objective = match c.value_actor_grad {
+        0.0 => value_loss,
+        share => g.sum(&[(value_loss, 1.0), (actor_loss, share)]),
+    };
     let imagined = if reinforce { states.rows(g, 1, count) } else { states };
     let rewards = by_step(g, reward, count - h, count);
-    Behavior { actor_loss, value_loss, returns, values, rewards, imagined, action_entropy, range }
+    Behavior { actor_loss, value_loss, value_objective, returns, values, rewards, imagined, action_entropy, range }
 }

@@ -15,7 +15,7 @@ use super::step::{NoiseSource, TrainStep, trace};
 use crate::autodiff::gradcheck::{Outcome, SAMPLE, STEP};
 use crate::autodiff::{Clock, Graph, Params, Plan, Sweep, surrogate};
 use crate::base::{Philox, Real, philox::stream};
-use crate::config::{Activation, ActorGrad, Config, Latent, ScalarDist, SymbolicLoss};
+use crate::config::{Activation, ActorGrad, Config, ImagPrior, Latent, Norm, ScalarDist, SymbolicLoss};
 use crate::device::Pool;
 
 /// Largest error that passes: the distance between gradient and slope over the largest gradient of the tensor.
@@ -116,6 +116,49 @@ pub fn whole_losses() -> Vec<WholeLoss> {
             Config { unimix: 0.05, kl_balance: 0.8, kl_rep_scale: 0.2, kl_scale: 0.7, ..categorical() },
         ),
         (
+            "vector, discrete, layer norms, silu, symlog heads",
+            vector(),
+            Actions::Discrete(4),
+            Config {
+                norm: Norm::Layer,
+                gru_norm: Norm::Layer,
+                dense_act: Activation::Silu,
+                reward_dist: ScalarDist::SymlogNormal,
+                value_dist: ScalarDist::SymlogNormal,
+                ..tiny()
+            },
+        ),
+        (
+            "image 9x9, discrete, rms norms, silu, weighted pixels and terms, mixed actor gradient",
+            image(9),
+            Actions::Discrete(3),
+            Config {
+                norm: Norm::Rms,
+                gru_norm: Norm::Rms,
+                dense_act: Activation::Silu,
+                cnn_act: Activation::Silu,
+                pixel_object_weight: 10.0,
+                image_scale: 0.5,
+                reward_loss_scale: 3.0,
+                actor_grad: ActorGrad::Mixed,
+                actor_grad_mix: 0.3,
+                actor_entropy: 0.01,
+                ..tiny()
+            },
+        ),
+        (
+            "vector, discrete, mean of the prior, the actor's loss trains the value, steps count alike",
+            vector(),
+            Actions::Discrete(4),
+            Config { imag_prior: ImagPrior::Mean, value_actor_grad: 0.5, discount_weights: false, ..tiny() },
+        ),
+        (
+            "vector, continuous, categorical latent, mean of the prior, norms without gru norm",
+            vector(),
+            Actions::Continuous(2),
+            Config { imag_prior: ImagPrior::Mean, unimix: 0.05, norm: Norm::Layer, ..categorical() },
+        ),
+        (
             "symbolic as normal, continuous, balanced kl, some starts",
             symbolic(),
             Actions::Continuous(2),
@@ -213,8 +256,13 @@ pub fn batch(model: &Model) -> Vec<(&'static str, Vec<f64>)> {
         ("batch.keep", keep),
         ("batch.pcont_target", pcont),
     ];
-    if let (true, Observation::Symbolic { cells, .. }) = (model.categorical_observation(), &model.observation) {
-        all.push(("batch.weight", (0..n * cells).map(|i| if i % 5 == 0 { 10.0 } else { 1.0 }).collect()));
+    let weights = match model.observation {
+        Observation::Symbolic { cells, .. } if model.categorical_observation() => n * cells,
+        Observation::Image { height, width, .. } if c.pixel_object_weight != 1.0 => n * height * width,
+        _ => 0,
+    };
+    if weights > 0 {
+        all.push(("batch.weight", (0..weights).map(|i| if i % 5 == 0 { 10.0 } else { 1.0 }).collect()));
     }
     all
 }

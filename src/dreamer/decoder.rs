@@ -6,7 +6,8 @@
 //! embedding; channels fall ..., 4d, 2d, d to those of the image. Vectors and symbolic planes: a multi-layer perceptron. Source:
 //! danijar/dreamer `models.py`, `ConvDecoder`.
 
-use super::encoder::{Convolution, activation, dense};
+use super::encoder::Convolution;
+use super::layer::{dense, finished, hidden};
 use super::model::{Model, Observation, Table};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
@@ -39,15 +40,19 @@ fn layers(model: &Model) -> Vec<Convolution> {
 pub(super) fn params(model: &Model, table: &mut Table) {
     if matches!(model.observation, Observation::Image { .. }) {
         table.dense("dec.dense", model.feat(), model.embed());
-        for (i, layer) in layers(model).iter().enumerate() {
+        let layers = layers(model);
+        for (i, layer) in layers.iter().enumerate() {
             let name = format!("dec.deconv{}", i + 1);
             table.push(&format!("{name}.w"), &[layer.channels_in, layer.kernel, layer.kernel, layer.channels_out]);
             table.push(&format!("{name}.b"), &[layer.channels_out]);
+            if i + 1 < layers.len() {
+                table.norm(model.config.norm, &name, layer.channels_out);
+            }
         }
     } else {
         let mut width = model.feat();
         for (i, &units) in model.config.decoder_units.iter().enumerate() {
-            table.dense(&format!("dec.h{i}"), width, units);
+            table.hidden(model, &format!("dec.h{i}"), width, units);
             width = units;
         }
         table.dense("dec.out", width, model.observation.size());
@@ -58,23 +63,26 @@ pub(super) fn params(model: &Model, table: &mut Table) {
 pub fn decode<R: Real>(g: &mut Graph<R>, model: &Model, feat: &[Var]) -> Var {
     g.scope("decoder");
     if matches!(model.observation, Observation::Image { .. }) {
-        let x = dense(g, "dec.dense", feat, Activation::Identity);
+        let x = dense(g, "dec.dense", feat);
         let n = g.height(x);
         let mut x = g.reshape(x, &[n, 1, 1, model.embed()]);
         let layers = layers(model);
         for i in 0..layers.len() {
-            let last = i + 1 == layers.len();
-            let f = if last { Activation::Identity } else { activation(model.config.cnn_act) };
-            let (w, b) = (g.param(&format!("dec.deconv{}.w", i + 1)), g.param(&format!("dec.deconv{}.b", i + 1)));
-            x = g.conv_transpose2d(x, w, b, 2, 0, f);
+            let name = format!("dec.deconv{}", i + 1);
+            let (w, b) = (g.param(&format!("{name}.w")), g.param(&format!("{name}.b")));
+            x = if i + 1 == layers.len() {
+                g.conv_transpose2d(x, w, b, 2, 0, Activation::Identity)
+            } else {
+                finished(g, model, &name, model.config.cnn_act, |g, f| g.conv_transpose2d(x, w, b, 2, 0, f))
+            };
         }
         x
     } else {
         let mut x = feat.to_vec();
         for i in 0..model.config.decoder_units.len() {
-            x = vec![dense(g, &format!("dec.h{i}"), &x, activation(model.config.dense_act))];
+            x = vec![hidden(g, model, &format!("dec.h{i}"), &x)];
         }
-        dense(g, "dec.out", &x, Activation::Identity)
+        dense(g, "dec.out", &x)
     }
 }
 

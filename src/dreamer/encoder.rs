@@ -4,10 +4,10 @@
 //! layers (31, 14, 6, 2) and 28x28 three (13, 5, 1). The last map, flattened in (h, w, c) order, is the embedding. Vectors and
 //! symbolic planes: a multi-layer perceptron whose last layer is the embedding. Source: danijar/dreamer `models.py`, `ConvEncoder`.
 
+use super::layer::{finished, hidden};
 use super::model::{Model, Observation, Table};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
-use crate::ops::Activation;
 
 /// One convolution, or one transposed convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +46,13 @@ pub(super) fn params(model: &Model, table: &mut Table) {
                 let name = format!("enc.conv{}", i + 1);
                 table.push(&format!("{name}.w"), &[KERNEL, KERNEL, channels_in, layer.channels_out]);
                 table.push(&format!("{name}.b"), &[layer.channels_out]);
+                table.norm(model.config.norm, &name, layer.channels_out);
             }
         }
         _ => {
             let mut width = model.observation.size();
             for (i, &units) in model.config.encoder_units.iter().enumerate() {
-                table.dense(&format!("enc.h{i}"), width, units);
+                table.hidden(model, &format!("enc.h{i}"), width, units);
                 width = units;
             }
         }
@@ -64,35 +65,20 @@ pub fn encode<R: Real>(g: &mut Graph<R>, model: &Model, obs: Var) -> Var {
     let n = g.shape(obs)[0];
     match model.observation {
         Observation::Image { height, .. } => {
-            let f = activation(model.config.cnn_act);
             let mut x = obs;
             for i in 0..convolutions(height, model.config.cnn_depth).len() {
-                let (w, b) = (g.param(&format!("enc.conv{}.w", i + 1)), g.param(&format!("enc.conv{}.b", i + 1)));
-                x = g.conv2d(x, w, b, 2, 0, f);
+                let name = format!("enc.conv{}", i + 1);
+                let (w, b) = (g.param(&format!("{name}.w")), g.param(&format!("{name}.b")));
+                x = finished(g, model, &name, model.config.cnn_act, |g, f| g.conv2d(x, w, b, 2, 0, f));
             }
             g.reshape(x, &[n, model.embed()])
         }
         _ => {
             let mut x = g.reshape(obs, &[n, model.observation.size()]);
             for i in 0..model.config.encoder_units.len() {
-                x = dense(g, &format!("enc.h{i}"), &[x], activation(model.config.dense_act));
+                x = hidden(g, model, &format!("enc.h{i}"), &[x]);
             }
             x
         }
-    }
-}
-
-/// The layer of this name: `name.w`, `name.b`.
-pub(super) fn dense<R: Real>(g: &mut Graph<R>, name: &str, xs: &[Var], f: Activation) -> Var {
-    let (w, b) = (g.param(&format!("{name}.w")), g.param(&format!("{name}.b")));
-    g.linear(xs, w, Some(b), f)
-}
-
-/// The op's activation for a configured one.
-pub(super) fn activation(configured: crate::config::Activation) -> Activation {
-    match configured {
-        crate::config::Activation::Elu => Activation::Elu,
-        crate::config::Activation::Relu => Activation::Relu,
-        crate::config::Activation::Tanh => Activation::Tanh,
     }
 }

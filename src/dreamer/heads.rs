@@ -1,22 +1,21 @@
 //! Heads: multi-layer perceptrons on features that predict the reward, the value, and whether an episode goes on. Source:
 //! danijar/dreamer `models.py`, `DenseDecoder`.
 
-use super::encoder::{activation, dense};
+use super::layer::{dense, hidden};
 use super::model::Model;
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::config::ScalarDist;
-use crate::ops::Activation;
 
 /// The last layer [n, out] of the head of this name, from the parts of features [n, ..].
 pub fn mlp<R: Real>(g: &mut Graph<R>, model: &Model, name: &str, layers: usize, feat: &[Var]) -> Var {
     g.scope(name);
     let mut x = feat.to_vec();
     for i in 0..layers {
-        x = vec![dense(g, &format!("{name}.h{i}"), &x, activation(model.config.dense_act))];
+        x = vec![hidden(g, model, &format!("{name}.h{i}"), &x)];
     }
     // Few operations, and what they give is not rounded again: full precision costs nothing here.
-    g.in_full(|g| dense(g, &format!("{name}.out"), &x, Activation::Identity))
+    g.in_full(|g| dense(g, &format!("{name}.out"), &x))
 }
 
 /// A predicted number for each of n states, as a distribution.
@@ -32,6 +31,10 @@ impl Scalar {
         let n = g.height(self.layer);
         match self.dist {
             ScalarDist::Normal => g.reshape(self.layer, &[n]),
+            ScalarDist::SymlogNormal => {
+                let mean = g.symexp(self.layer);
+                g.reshape(mean, &[n])
+            }
             ScalarDist::Twohot => g.twohot_mean(self.layer, &model.bins),
         }
     }
@@ -41,6 +44,11 @@ impl Scalar {
         let n = g.height(self.layer);
         match self.dist {
             ScalarDist::Normal => g.normal_nll(self.layer, target, n),
+            ScalarDist::SymlogNormal => {
+                let target = g.stop(target);
+                let target = g.symlog(target);
+                g.normal_nll(self.layer, target, n)
+            }
             ScalarDist::Twohot => g.twohot_nll(self.layer, target, &model.bins),
         }
     }

@@ -1,7 +1,8 @@
 //! Initial parameters.
 //!
 //! Kernels are Glorot-uniform, U(-l, l) with l = sqrt(6 / (fan_in + fan_out)), where a convolution's fans count its window; the recurrent
-//! kernel of the GRU is orthogonal as one matrix [D, 3 D]; biases are 0 (Keras' defaults, which danijar/dreamer leaves in place).
+//! kernel of the GRU is orthogonal as one matrix [D, 3 D]; biases and offsets of norms are 0 and their scales 1 (Keras' defaults, which
+//! danijar/dreamer leaves in place).
 //! Parameter number i draws from Philox at (seed, INIT, i), so a parameter does not depend on which others exist before it
 //! being drawn, only on its position.
 
@@ -15,7 +16,9 @@ pub fn init<R: Real>(model: &Model, params: &mut Params<R>, seed: u64) {
     for (index, entry) in layout.entries().iter().enumerate() {
         let mut rng = Philox::new(seed, stream::INIT, index as u64);
         let zero_head = model.config.zero_init_heads && ["reward.out.w", "value.out.w"].contains(&entry.name.as_str());
-        let values: Vec<f64> = if entry.shape.len() == 1 || zero_head {
+        let values: Vec<f64> = if entry.name.ends_with(".scale") {
+            vec![1.0; entry.len()]
+        } else if entry.shape.len() == 1 || zero_head {
             vec![0.0; entry.len()]
         } else if entry.name == "rssm.gru.wh" {
             orthogonal(entry.shape[0], entry.shape[1], &mut rng)

@@ -3,11 +3,12 @@
 //! | room | part of the paper |
 //! |---|---|
 //! | [`model`] | sizes of a model, and where its parameters lie |
-//! | [`encoder`], [`decoder`], [`rssm`], [`heads`], [`actor`] | the networks |
+//! | `layer`, [`encoder`], [`decoder`], [`rssm`], [`heads`], [`actor`] | the networks |
 //! | [`world_loss`] | learning the dynamics: eq. (10) |
 //! | [`behavior`] | learning actor and value in imagination: eqs. (4) to (8) |
 //! | [`step`] | one training step: three losses, three sweeps, three updates |
 //! | [`policy`] | acting |
+//! | [`readout`] | one step with every head's answer, for instruments |
 //! | [`checks`] | whether the gradients of whole losses are their slopes |
 
 pub mod actor;
@@ -17,8 +18,10 @@ pub mod decoder;
 pub mod encoder;
 pub mod heads;
 pub mod init;
+mod layer;
 pub mod model;
 pub mod policy;
+pub mod readout;
 pub mod rssm;
 pub mod step;
 pub mod world_loss;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::autodiff::{Graph, Layout};
 use crate::base::{Error, Real, Result};
-use crate::config::{Config, Latent, Precision, ScalarDist, SymbolicLoss};
+use crate::config::{ActorGrad, Config, Latent, Norm, Precision, ScalarDist, SymbolicLoss};
 use crate::device::gemm;
 use crate::ops::twohot::symexp_bins;
 
@@ -109,12 +109,12 @@ impl Model {
                  tile_size or observation=symbolic"
             ));
         }
-        if config.actor_grad == crate::config::ActorGrad::Reinforce && !actions.discrete() {
-            return refuse(
-                "actor_grad=reinforce is for discrete actions; a task with continuous actions takes actor_grad=dynamics (see \
-                 --preset pendulum)"
-                    .into(),
-            );
+        if config.actor_grad != ActorGrad::Dynamics && !actions.discrete() {
+            return refuse(format!(
+                "actor_grad={} is for discrete actions; a task with continuous actions takes actor_grad=dynamics (see --preset \
+                 pendulum)",
+                config.actor_grad
+            ));
         }
         if config.actor_entropy > 0.0 && !actions.discrete() {
             return refuse(
@@ -204,7 +204,7 @@ impl Model {
     /// Width of the last layer of a head that predicts one number.
     pub fn scalar_out(&self, dist: ScalarDist) -> usize {
         match dist {
-            ScalarDist::Normal => 1,
+            ScalarDist::Normal | ScalarDist::SymlogNormal => 1,
             ScalarDist::Twohot => self.config.twohot_bins,
         }
     }
@@ -226,28 +226,33 @@ impl Model {
         let mut table = Table::default();
         encoder::params(self, &mut table);
         let (s, d, hidden, a, e) = (self.stoch(), self.deter(), c.hidden_size, self.actions.size(), self.embed());
-        table.dense("rssm.img1", s + a, hidden);
-        table.push("rssm.gru.wx", &[hidden, 3 * d]);
-        table.push("rssm.gru.wh", &[d, 3 * d]);
-        table.push("rssm.gru.bx", &[3 * d]);
-        table.push("rssm.gru.bh", &[3 * d]);
-        table.dense("rssm.img2", d, hidden);
+        table.hidden(self, "rssm.img1", s + a, hidden);
+        if c.gru_norm == Norm::None {
+            table.push("rssm.gru.wx", &[hidden, 3 * d]);
+            table.push("rssm.gru.wh", &[d, 3 * d]);
+            table.push("rssm.gru.bx", &[3 * d]);
+            table.push("rssm.gru.bh", &[3 * d]);
+        } else {
+            table.dense("rssm.gru", hidden + d, 3 * d);
+            table.norm(c.gru_norm, "rssm.gru", 3 * d);
+        }
+        table.hidden(self, "rssm.img2", d, hidden);
         table.dense("rssm.img3", hidden, self.stoch_params());
-        table.dense("rssm.obs1", d + e, hidden);
+        table.hidden(self, "rssm.obs1", d + e, hidden);
         table.dense("rssm.obs2", hidden, self.stoch_params());
         decoder::params(self, &mut table);
-        table.mlp("reward", self.feat(), c.reward_layers, c.num_units, self.scalar_out(c.reward_dist));
+        table.mlp(self, "reward", c.reward_layers, self.scalar_out(c.reward_dist));
         if c.pcont {
-            table.mlp("pcont", self.feat(), c.pcont_layers, c.num_units, 1);
+            table.mlp(self, "pcont", c.pcont_layers, 1);
         }
         let mut layout = Layout::new();
         layout.group("model", table.take());
-        table.mlp("actor", self.feat(), c.actor_layers, c.num_units, self.actor_out());
+        table.mlp(self, "actor", c.actor_layers, self.actor_out());
         layout.group("actor", table.take());
-        table.mlp("value", self.feat(), c.value_layers, c.num_units, self.scalar_out(c.value_dist));
+        table.mlp(self, "value", c.value_layers, self.scalar_out(c.value_dist));
         layout.group("value", table.take());
         if c.slow_value > 0.0 {
-            table.mlp("slow", self.feat(), c.value_layers, c.num_units, self.scalar_out(c.value_dist));
+            table.mlp(self, SLOW, c.value_layers, self.scalar_out(c.value_dist));
             layout.group(SLOW, table.take());
         }
         layout
@@ -263,17 +268,12 @@ impl Table {
         self.0.push((name.to_string(), shape.to_vec()));
     }
 
-    /// `name.w` [i, o] and `name.b` [o].
-    pub fn dense(&mut self, name: &str, i: usize, o: usize) {
-        self.push(&format!("{name}.w"), &[i, o]);
-        self.push(&format!("{name}.b"), &[o]);
-    }
-
-    /// `name.h0` .. and `name.out`.
-    pub fn mlp(&mut self, name: &str, mut i: usize, layers: usize, units: usize, out: usize) {
+    /// A head on features: `name.h0` .. and `name.out`.
+    fn mlp(&mut self, model: &Model, name: &str, layers: usize, out: usize) {
+        let mut i = model.feat();
         for layer in 0..layers {
-            self.dense(&format!("{name}.h{layer}"), i, units);
-            i = units;
+            self.hidden(model, &format!("{name}.h{layer}"), i, model.config.num_units);
+            i = model.config.num_units;
         }
         self.dense(&format!("{name}.out"), i, out);
     }

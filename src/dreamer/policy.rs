@@ -109,35 +109,10 @@ impl<R: Real> Policy<R> {
                 let sample = self.plan.value(self.sample);
                 actions.iter_mut().zip(sample).for_each(|(a, s)| *a = s.f64() as f32);
             }
-            Choice::Mode => self.mode(clock, actions),
+            Choice::Mode => mode(&self.plan, self.dist, self.model.actions.size(), clock, actions),
         }
         let input = self.plan.input_mut(self.action);
         input.iter_mut().zip(actions).for_each(|(i, a)| *i = R::of(f64::from(*a)));
-    }
-
-    /// The most probable action of every environment. The mode of a squashed normal distribution has no closed form: of 100 samples, the one with the
-    /// highest density counts, each environment's own (danijar/dreamer takes the first environment's index for all).
-    fn mode(&self, clock: Clock, actions: &mut [f32]) {
-        let width = self.model.actions.size();
-        match self.dist {
-            ActDist::OneHot(logits) => {
-                let logits = self.plan.value(logits);
-                for (logits, action) in logits.chunks_exact(width).zip(actions.chunks_exact_mut(width)) {
-                    let mut best = 0;
-                    (1..width).for_each(|i| best = if logits[i] > logits[best] { i } else { best });
-                    action.fill(0.0);
-                    action[best] = 1.0;
-                }
-            }
-            ActDist::TanhNormal { mean, std } => {
-                let (mean, std) = (self.plan.value(mean), self.plan.value(std));
-                for (row, action) in actions.chunks_exact_mut(width).enumerate() {
-                    let at = row * width..(row + 1) * width;
-                    let mut rng = Philox::new(clock.seed ^ row as u64, stream::ACT_ACTION + 1000, clock.step);
-                    most_probable(&mean[at.clone()], &std[at], &mut rng, action);
-                }
-            }
-        }
     }
 
     /// Reconstructions [n, ...] of the observations of the last step: means, or logits.
@@ -163,6 +138,30 @@ impl<R: Real> Policy<R> {
     }
 }
 
+/// The most probable action [n, width] of every environment. The mode of a squashed normal distribution has no closed form: of 100 samples, the
+/// one with the highest density counts, each environment's own (danijar/dreamer takes the first environment's index for all).
+pub(super) fn mode<R: Real>(plan: &Plan<R>, dist: ActDist, width: usize, clock: Clock, actions: &mut [f32]) {
+    match dist {
+        ActDist::OneHot(logits) => {
+            let logits = plan.value(logits);
+            for (logits, action) in logits.chunks_exact(width).zip(actions.chunks_exact_mut(width)) {
+                let mut best = 0;
+                (1..width).for_each(|i| best = if logits[i] > logits[best] { i } else { best });
+                action.fill(0.0);
+                action[best] = 1.0;
+            }
+        }
+        ActDist::TanhNormal { mean, std } => {
+            let (mean, std) = (plan.value(mean), plan.value(std));
+            for (row, action) in actions.chunks_exact_mut(width).enumerate() {
+                let at = row * width..(row + 1) * width;
+                let mut rng = Philox::new(clock.seed ^ row as u64, stream::ACT_ACTION + 1000, clock.step);
+                most_probable(&mean[at.clone()], &std[at], &mut rng, action);
+            }
+        }
+    }
+}
+
 /// Of samples of tanh(N(mean, std)), the one of the highest density.
 fn most_probable<R: Real>(mean: &[R], std: &[R], rng: &mut Philox, action: &mut [f32]) {
     let mut best = f64::NEG_INFINITY;
@@ -181,7 +180,7 @@ fn most_probable<R: Real>(mean: &[R], std: &[R], rng: &mut Philox, action: &mut 
 }
 
 /// Noise of one acting step: for the latent [n, S] and the action [n, A].
-fn noise<R: Real>(g: &mut Graph<R>, model: &Model, n: usize) -> (Var, Var) {
+pub(super) fn noise<R: Real>(g: &mut Graph<R>, model: &Model, n: usize) -> (Var, Var) {
     let latent = if model.config.latent == Latent::Gaussian { Noise::Normal } else { Noise::Gumbel };
     let action = if matches!(model.actions, Actions::Discrete(_)) { Noise::Gumbel } else { Noise::Normal };
     let latent = g.noise(latent, stream::ACT_LATENT, &[n, model.stoch()]);

@@ -3,19 +3,20 @@
 //!
 //! ```text
 //! (S1) x     = elu(img1 [stoch, action])
-//! (S2) deter = gru(x, deter)                          reset applied after the projection
+//! (S2) deter = gru(x, deter)                          reset applied after the projection; with `gru_norm`
+//!              norm_gru(norm(W [x, deter]), deter)    as in DreamerV2
 //! (S3) prior = img3 elu(img2 deter)                   p(s_t | deter)
 //! (S4) post  = obs2 elu(obs1 [deter, embed])          q(s_t | deter, o_t)
-//! (S5) stoch ~ post in observe, ~ prior in imagine
+//! (S5) stoch ~ post in observe, ~ prior in imagine; with `imag_prior = mean` the mean of the prior
 //! ```
 //! The prior and the half of obs1 that reads the embedding do not take part in the recurrence: `observe` computes them for all time steps at
 //! once.
 
-use super::encoder::{activation, dense};
+use super::layer::{dense, finished, hidden, normalised};
 use super::model::Model;
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
-use crate::config::Latent;
+use crate::config::{ImagPrior, Latent, Norm};
 use crate::ops::Activation;
 use crate::ops::gaussian::Gaussian;
 use crate::ops::normal_nll::HALF_LN_TAU;
@@ -112,7 +113,12 @@ pub fn kl<R: Real>(g: &mut Graph<R>, model: &Model, q: Dist, p: Dist) -> Var {
 
 /// (S1) (S2): the next deterministic state [n, D].
 pub fn deter_step<R: Real>(g: &mut Graph<R>, model: &Model, prev: State, action: Var) -> Var {
-    let x = dense(g, "rssm.img1", &[prev.stoch, action], activation(model.config.dense_act));
+    let x = hidden(g, model, "rssm.img1", &[prev.stoch, action]);
+    if model.config.gru_norm != Norm::None {
+        let a = dense(g, "rssm.gru", &[x, prev.deter]);
+        let a = normalised(g, model.config.gru_norm, "rssm.gru", a);
+        return g.norm_gru_cell(a, prev.deter);
+    }
     let (wx, wh) = (g.param("rssm.gru.wx"), g.param("rssm.gru.wh"));
     let (bx, bh) = (g.param("rssm.gru.bx"), g.param("rssm.gru.bh"));
     let xp = g.linear(&[x], wx, Some(bx), Activation::Identity);
@@ -122,8 +128,8 @@ pub fn deter_step<R: Real>(g: &mut Graph<R>, model: &Model, prev: State, action:
 
 /// (S3): the layer that the prior is made of [.., 2 S] or [.., S].
 fn prior_layer<R: Real>(g: &mut Graph<R>, model: &Model, deter: Var) -> Var {
-    let x = dense(g, "rssm.img2", &[deter], activation(model.config.dense_act));
-    dense(g, "rssm.img3", &[x], Activation::Identity)
+    let x = hidden(g, model, "rssm.img2", &[deter]);
+    dense(g, "rssm.img3", &[x])
 }
 
 /// The distribution that a layer describes.
@@ -132,6 +138,12 @@ fn dist<R: Real>(g: &mut Graph<R>, model: &Model, layer: Var) -> Dist {
         Latent::Gaussian => Dist::Gaussian(g.gaussian(layer, model.config.min_std)),
         Latent::Categorical => Dist::Categorical(layer),
     }
+}
+
+/// (S3): the prior given the deterministic state [.., D].
+pub fn prior<R: Real>(g: &mut Graph<R>, model: &Model, deter: Var) -> Dist {
+    let layer = prior_layer(g, model, deter);
+    dist(g, model, layer)
 }
 
 /// The distribution that a layer describes, and a sample of it moved by noise (normal or Gumbel, as wide as the sample).
@@ -148,11 +160,22 @@ fn sample<R: Real>(g: &mut Graph<R>, model: &Model, layer: Var, noise: Var) -> (
     }
 }
 
+/// The mean of the distribution that a layer describes: of one-hot variables, their probabilities. It does not depend on the noise.
+fn mean<R: Real>(g: &mut Graph<R>, model: &Model, layer: Var, noise: Var) -> Var {
+    match model.config.latent {
+        Latent::Gaussian => g.gaussian(layer, model.config.min_std).mean,
+        Latent::Categorical => g.sample_onehot(layer, noise, model.config.latent_classes, model.config.unimix).1,
+    }
+}
+
 /// (S1) to (S3), (S5): one step of imagination.
 pub fn img_step<R: Real>(g: &mut Graph<R>, model: &Model, prev: State, action: Var, noise: Var) -> State {
     let deter = deter_step(g, model, prev, action);
     let layer = prior_layer(g, model, deter);
-    let (_, stoch) = sample(g, model, layer, noise);
+    let stoch = match model.config.imag_prior {
+        ImagPrior::Sample => sample(g, model, layer, noise).1,
+        ImagPrior::Mean => mean(g, model, layer, noise),
+    };
     State { stoch, deter }
 }
 
@@ -179,8 +202,9 @@ pub fn obs_step<R: Real>(
     let deter = deter_step(g, model, prev, action);
     let w = g.param("rssm.obs1.w");
     let w = g.rows(w, 0, model.deter());
-    let x = g.linear_add(&[deter], w, None, Some(embed), activation(model.config.dense_act));
-    let layer = dense(g, "rssm.obs2", &[x], Activation::Identity);
+    let x =
+        finished(g, model, "rssm.obs1", model.config.dense_act, |g, f| g.linear_add(&[deter], w, None, Some(embed), f));
+    let layer = dense(g, "rssm.obs2", &[x]);
     let (post, stoch) = sample(g, model, layer, noise);
     (State { stoch, deter }, post)
 }
@@ -221,8 +245,7 @@ pub fn observe<R: Real>(g: &mut Graph<R>, model: &Model, embed: Var, action: Var
     let post = stack(g, &posts);
     g.scope("prior");
     let flat = state.flat(g);
-    let layer = prior_layer(g, model, flat.deter);
-    let prior = dist(g, model, layer);
+    let prior = prior(g, model, flat.deter);
     Observed { state, post, prior }
 }
 

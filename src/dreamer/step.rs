@@ -2,7 +2,7 @@
 //!
 //! All gradients are taken before any parameter moves. The sweeps go from the world loss to the world model, from the actor loss to the actor
 //! through the frozen world model and value, and from the value loss to the value head; whatever else a loss depends on gets no gradient at
-//! all.
+//! all. With `value_actor_grad` the value head minimises a share of the actor's loss besides its own.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -33,7 +33,7 @@ pub struct Batch {
     pub pcont_target: Var,
     /// [T, B]: 0 where an episode begins, otherwise 1.
     pub keep: Var,
-    /// Weights of the cells of symbolic observations [T B, cells].
+    /// Weights of the cells of symbolic observations [T B, cells], or of the pixels of images [T B, pixels].
     pub weight: Option<Var>,
 }
 
@@ -45,6 +45,9 @@ impl Batch {
         let weight = match model.observation {
             super::Observation::Symbolic { cells, .. } if model.categorical_observation() => {
                 Some(g.input("batch.weight", &[t * b, cells]))
+            }
+            super::Observation::Image { height, width, .. } if model.config.pixel_object_weight != 1.0 => {
+                Some(g.input("batch.weight", &[t * b, height * width]))
             }
             _ => None,
         };
@@ -135,7 +138,8 @@ pub(super) fn trace<R: Real>(model: &Model, layout: &Arc<Layout>, noise: NoiseSo
     scalars.extend([("value_loss", behavior.value_loss), ("actor_loss", behavior.actor_loss)]);
     scalars.extend(behavior.action_entropy.map(|e| ("action_ent", e)));
     let dists = [world.observed.prior, world.observed.post].map(|d| d.spread());
-    let kept = scalars.iter().map(|s| s.1).chain([behavior.returns, behavior.values]).chain(dists);
+    let made_of = [behavior.returns, behavior.values, behavior.value_objective];
+    let kept = scalars.iter().map(|s| s.1).chain(made_of).chain(dists);
     kept.collect::<Vec<_>>().into_iter().for_each(|v| {
         g.keep(v);
     });
@@ -148,7 +152,7 @@ pub(super) fn trace<R: Real>(model: &Model, layout: &Arc<Layout>, noise: NoiseSo
     let sweeps = [
         Sweep::new(world.loss, "model"),
         Sweep::new(behavior.actor_loss, "actor"),
-        Sweep::new(behavior.value_loss, "value"),
+        Sweep::new(behavior.value_objective, "value"),
     ];
     Trace { graph: g, batch, world, behavior, scalars, sweeps }
 }
@@ -215,7 +219,8 @@ impl<R: Real> TrainStep<R> {
             let range = params.layout.group_range(group);
             adam_update(params, range, norm, &adam, &self.decays[group], &self.pool);
         }
-        if c.slow_value > 0.0 {
+        // The first update moves the copy, too (danijar/dreamerv2 `agent.py`, `update_slow_target`).
+        if c.slow_value > 0.0 && (self.updates - 1).is_multiple_of(c.slow_value_every) {
             follow_value(params, c.slow_value);
         }
         if c.return_norm {

@@ -1,7 +1,7 @@
 //! Learning the world model: Dreamer eq. (10), with the choices that later versions made.
 //!
 //! ```text
-//! loss = kl_scale div + image + reward (+ pcont_scale pcont)
+//! loss = kl_scale div + image_scale image + reward_loss_scale reward (+ pcont_scale pcont)
 //! div  = max(mean KL(post || prior), free_nats)
 //! ```
 //! The free nats are granted to the **mean** over the batch, so that no gradient of the divergence passes while the mean is below; with
@@ -52,7 +52,10 @@ pub fn world_loss<R: Real>(g: &mut Graph<R>, model: &Model, batch: &Batch, noise
         super::Observation::Symbolic { classes, .. } if model.categorical_observation() => {
             g.categorical_nll(decoded, batch.obs, batch.weight, classes)
         }
-        _ => g.normal_nll(decoded, batch.obs, t * b),
+        _ => match batch.weight {
+            Some(weight) => g.weighted_normal_nll(decoded, batch.obs, weight, t * b),
+            None => g.normal_nll(decoded, batch.obs, t * b),
+        },
     };
     let image = g.mean(image);
 
@@ -89,7 +92,7 @@ pub fn world_loss<R: Real>(g: &mut Graph<R>, model: &Model, batch: &Batch, noise
     };
 
     g.scope("world_loss");
-    let mut terms = vec![(div, c.kl_scale), (image, 1.0), (reward, 1.0)];
+    let mut terms = vec![(div, c.kl_scale), (image, c.image_scale), (reward, c.reward_loss_scale)];
     terms.extend(pcont.map(|p| (p, c.pcont_scale)));
     let loss = g.sum(&terms);
     WorldLoss { loss, image, reward, pcont, kl, div, observed, decoded }

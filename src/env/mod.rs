@@ -1,4 +1,4 @@
-//! Worlds: MiniGrid by seed, the random-obstacle room, Pendulum.
+//! Worlds: MiniGrid by seed, the random-obstacle room, Pendulum, and probes with known answers.
 //!
 //! Every world is an [`Env`] made by [`make`] from its id. The gridworlds are Farama's minigrid 3.2.0, exact by seed: the same
 //! reset seeds and actions give the same layouts, observations, rewards (to the bit) and flags as the Python package.
@@ -6,12 +6,14 @@
 pub mod minigrid;
 pub mod numpy_rng;
 pub mod pendulum;
+pub mod probe;
 pub mod render;
 pub mod rollout;
 pub mod vec_env;
 
 pub use numpy_rng::NumpyRng;
 pub use pendulum::Pendulum;
+pub use probe::Probe;
 pub use rollout::{Policy, rollout};
 pub use vec_env::VecEnv;
 
@@ -200,6 +202,9 @@ pub fn make(id: &str, options: &Options) -> Result<Box<dyn Env>> {
     if id == pendulum::ID {
         return Ok(Box::new(Pendulum::new(options)?));
     }
+    if let Some(env) = probe::make(id, options) {
+        return env;
+    }
     let nearest = ids().into_iter().min_by_key(|known| edit_distance(id, known)).expect("there are worlds");
     Err(Error::new(format!(
         "there is no world {id}: did you mean {nearest}? (`dreamer-fast envs list` shows them all)"
@@ -208,7 +213,7 @@ pub fn make(id: &str, options: &Options) -> Result<Box<dyn Env>> {
 
 /// The ids of all worlds. `MiniGrid-DoorKey-NxN-v0` exists for other sizes, too.
 pub fn ids() -> Vec<&'static str> {
-    minigrid::IDS.iter().copied().chain([pendulum::ID]).collect()
+    minigrid::IDS.iter().copied().chain([pendulum::ID]).chain(probe::PROBES.iter().map(|probe| probe.0)).collect()
 }
 
 /// Letters to insert, delete or replace to turn one word into the other; capitals count as small letters.

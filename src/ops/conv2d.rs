@@ -77,8 +77,7 @@ impl<R: Real> Op<R> for Conv2d {
     fn packs(&self) -> Vec<Pack> {
         let (rows, columns, w) = (self.windows.patch(), self.out, self.windows);
         let at = |j: usize, p: usize, q: usize, c: usize| ((p * w.kernel + q) * w.c + c) * columns + j;
-        let forward =
-            Pack { input: 1, rows, columns, order: Order::Rows, precision: self.precision, backward: false };
+        let forward = Pack { input: 1, rows, columns, order: Order::Rows, precision: self.precision, backward: false };
         vec![forward, self.spread.pack(1, Order::Columns, true, at)]
     }
 

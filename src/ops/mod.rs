@@ -17,6 +17,8 @@ pub mod lambda_return;
 pub mod linear;
 pub mod mean;
 pub mod noise;
+pub mod norm;
+pub mod norm_gru_cell;
 pub mod normal_nll;
 mod patches;
 mod phases;
@@ -24,7 +26,9 @@ pub mod pointwise;
 pub mod registry;
 pub mod sample_onehot;
 pub mod sample_tanh_normal;
+pub mod silu;
 mod softmax;
+pub mod symlog;
 pub mod twohot;
 
 pub use activation::Activation;

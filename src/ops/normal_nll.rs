@@ -3,12 +3,15 @@
 //! ```text
 //! (P1) nll = sum_i [ (x - mu)^2 / 2 + ln(2 pi) / 2 ]
 //! (P2) dmu += dnll (mu - x)
+//! (P3) nll = sum_i [ w_i (x - mu)^2 / 2 + ln(2 pi) / 2 ]         with weights
+//! (P4) dmu += dnll w_i (mu - x)
 //! ```
-//! The constant changes no gradient; it is kept, since the published losses have it (danijar/dreamer `models.py`, `DenseDecoder`).
+//! One weight counts for the neighbouring elements of one pixel: w stands for each of its channels. The constant changes no gradient; it is kept, since the published losses have it (danijar/dreamer `models.py`, `DenseDecoder`).
 //!
 //! | tensor | shape |
 //! |---|---|
 //! | mu, x | [rows, n] |
+//! | w | [rows, n / channels] |
 //! | nll | `[rows]` |
 
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
@@ -25,7 +28,23 @@ impl<R: Real> Graph<R> {
         let n = self.len(mu) / rows;
         assert_eq!(self.len(x), rows * n, "normal_nll: mu is {:?} but x is {:?}", self.shape(mu), self.shape(x));
         let x = self.stop(x);
-        let [nll] = self.call(NormalNll { rows, n }, &[mu, x], [&[rows]]);
+        let [nll] = self.call(NormalNll { rows, n, channels: None }, &[mu, x], [&[rows]]);
+        nll
+    }
+
+    /// The same with a weight for the squared error of each pixel: `w` has one number for as many neighbouring elements of `mu` as there are
+    /// channels. No gradient goes to x or w.
+    pub fn weighted_normal_nll(&mut self, mu: Var, x: Var, w: Var, rows: usize) -> Var {
+        let (n, weights) = (self.len(mu) / rows, self.len(w) / rows);
+        assert!(
+            self.len(x) == rows * n && self.len(w) == rows * weights && n.is_multiple_of(weights),
+            "weighted_normal_nll: mu is {:?}, x {:?}, w {:?}",
+            self.shape(mu),
+            self.shape(x),
+            self.shape(w)
+        );
+        let (x, w) = (self.stop(x), self.stop(w));
+        let [nll] = self.call(NormalNll { rows, n, channels: Some(n / weights) }, &[mu, x, w], [&[rows]]);
         nll
     }
 }
@@ -33,11 +52,13 @@ impl<R: Real> Graph<R> {
 struct NormalNll {
     rows: usize,
     n: usize,
+    /// Elements that share a weight; `None` without weights.
+    channels: Option<usize>,
 }
 
 impl<R: Real> Op<R> for NormalNll {
     fn name(&self) -> &'static str {
-        "normal_nll"
+        if self.channels.is_some() { "weighted_normal_nll" } else { "normal_nll" }
     }
 
     fn rows(&self) -> usize {
@@ -50,22 +71,35 @@ impl<R: Real> Op<R> for NormalNll {
     }
 
     fn forward(&self, io: Forward<'_, R>) {
-        let [mu, x, ..] = io.x;
+        let [mu, x, w, ..] = io.x;
         let [nll] = take(io.y);
         for (row, nll) in nll.iter_mut().enumerate() {
             let at = row * self.n..(row + 1) * self.n;
-            let squares = sum_of_squares(&mu[at.clone()], &x[at]);
-            *nll = R::of(0.5) * squares + R::of(HALF_LN_TAU * self.n as f64); // (P1)
+            let (mu, x) = (&mu[at.clone()], &x[at]);
+            let squares = match self.channels {
+                None => sum_of_squares(mu, x),
+                Some(channels) => {
+                    let w = &w[row * self.n / channels..];
+                    (0..mu.len()).map(|i| w[i / channels] * (mu[i] - x[i]) * (mu[i] - x[i])).sum()
+                }
+            };
+            *nll = R::of(0.5) * squares + R::of(HALF_LN_TAU * self.n as f64); // (P1) (P3)
         }
     }
 
     fn backward(&self, io: Backward<'_, R>) {
-        let [mu, x, ..] = io.x;
+        let [mu, x, w, ..] = io.x;
         let ([Some(dnll), ..], [Some(dmu), ..]) = (io.dy, io.dx) else { return };
         for (row, &dnll) in dnll.iter().enumerate() {
             let at = row * self.n..(row + 1) * self.n;
             let (mu, x, dmu) = (&mu[at.clone()], &x[at.clone()], &mut dmu[at]);
-            vectorize!(|| (0..mu.len()).for_each(|i| dmu[i] += dnll * (mu[i] - x[i]))); // (P2)
+            match self.channels {
+                None => vectorize!(|| (0..mu.len()).for_each(|i| dmu[i] += dnll * (mu[i] - x[i]))), // (P2)
+                Some(channels) => {
+                    let w = &w[row * self.n / channels..];
+                    (0..mu.len()).for_each(|i| dmu[i] += dnll * w[i / channels] * (mu[i] - x[i])); // (P4)
+                }
+            }
         }
     }
 }

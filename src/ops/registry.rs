@@ -25,17 +25,24 @@ pub const OPS: &[&str] = &[
     "kl_categorical",
     "kl_gaussian",
     "lambda_return",
+    "layer_norm",
     "linear",
     "mask",
     "mean",
     "mul",
+    "norm_gru_cell",
     "normal_nll",
+    "rms_norm",
     "sample_gaussian",
     "sample_onehot",
     "sample_tanh_normal",
+    "silu",
     "sum",
+    "symexp",
+    "symlog",
     "twohot_mean",
     "twohot_nll",
+    "weighted_normal_nll",
 ];
 
 fn normals(n: usize, seed: u64) -> Vec<f64> {
@@ -157,6 +164,26 @@ pub fn cases() -> Vec<Case> {
     all.push(case("gru_cell", &[("xp", &[7, 15]), ("hp", &[7, 15]), ("h", &[7, 5])], |g, v| {
         vec![g.gru_cell(v[0], v[1], v[2])]
     }));
+    all.push(case("norm_gru_cell", &[("a", &[7, 15]), ("h", &[7, 5])], |g, v| vec![g.norm_gru_cell(v[0], v[1])]));
+    for rows in [1, 11] {
+        let x: Shapes = &[("x", &[rows, 7]), ("scale", &[7]), ("offset", &[7])];
+        all.push(case(&format!("layer_norm of {rows} rows"), x, |g, v| vec![g.layer_norm(v[0], v[1], v[2])]));
+        all.push(case(&format!("rms_norm of {rows} rows"), &x[..2], |g, v| vec![g.rms_norm(v[0], v[1])]));
+    }
+    // Used at every step of a scan: the gradients of scale and offset are gathered over the steps.
+    all.push(case("layer_norm scanned", &[("h", &[5, 3]), ("scale", &[3]), ("offset", &[3])], |g, v| {
+        let mut h = v[0];
+        let mut out = Vec::new();
+        for _ in 0..4 {
+            let x = g.silu(h);
+            h = g.layer_norm(x, v[1], v[2]);
+            out.push(h);
+        }
+        vec![g.stack(&out)]
+    }));
+    all.push(case("silu", &[("x", &[5, 7])], |g, v| vec![g.silu(v[0])]));
+    all.push(case("symlog", &[("x", &[5, 7])], |g, v| vec![g.symlog(v[0])]));
+    all.push(case("symexp", &[("x", &[5, 7])], |g, v| vec![g.symexp(v[0])]));
     all.push(case("gaussian", &[("a", &[7, 10])], |g, v| {
         let Gaussian { mean, std } = g.gaussian(v[0], 0.1);
         vec![mean, std]
@@ -188,6 +215,12 @@ pub fn cases() -> Vec<Case> {
     all.push(with_inputs("normal_nll", &[("mu", &[7, 37])], vec![("x", &[7, 37], normals(259, 5))], |g, v| {
         vec![g.normal_nll(v[0], v[1], 7)]
     }));
+    all.push(with_inputs(
+        "weighted_normal_nll",
+        &[("mu", &[7, 36])],
+        vec![("x", &[7, 36], normals(252, 5)), ("w", &[7, 12], normals(84, 6))],
+        |g, v| vec![g.weighted_normal_nll(v[0], v[1], v[2], 7)],
+    ));
     all.push(with_inputs(
         "bernoulli_nll",
         &[("a", &[7, 1])],

@@ -44,6 +44,8 @@ pub(super) struct Record {
     /// Rows that its environment's stream held before it.
     pub(super) stream_start: u64,
     pub(super) episode: Episode,
+    /// Its rewards add up to more than 0.
+    pub(super) won: bool,
     entry: Option<Entry>,
 }
 
@@ -106,8 +108,25 @@ impl Replay {
         manifest: &Manifest,
         open_rows: &[u8],
     ) -> Result<(Self, usize)> {
-        let mut replay = Replay::in_memory(layout, envs, capacity_bytes, seed);
+        let mut replay = Replay::read(layout, envs, capacity_bytes, seed, directory, manifest, open_rows)?;
         let mut store = Store::open(directory, seed)?;
+        let moved = store.set_aside(&manifest.episodes, manifest.next_number - manifest.episodes.len() as u64)?;
+        replay.store = Some(store);
+        Ok((replay, moved))
+    }
+
+    /// The same contents without the right to write: nothing moves, and episodes added later are kept in memory only.
+    pub fn read(
+        layout: Layout,
+        envs: usize,
+        capacity_bytes: usize,
+        seed: u64,
+        directory: &Path,
+        manifest: &Manifest,
+        open_rows: &[u8],
+    ) -> Result<Self> {
+        let mut replay = Replay::in_memory(layout, envs, capacity_bytes, seed);
+        let store = Store::open(directory, seed)?;
         let wrong = |what: String| Error::new(format!("the checkpoint's list of episodes is wrong: {what}"));
         let first = manifest.next_number.checked_sub(manifest.episodes.len() as u64);
         let first = first.ok_or_else(|| wrong("it names more episodes than were collected".into()))?;
@@ -123,10 +142,8 @@ impl Replay {
             replay.keep(entry.env, episode, Some(entry.clone()));
         }
         replay.restore_open(open_rows)?;
-        let moved = store.set_aside(&manifest.episodes, first)?;
-        replay.store = Some(store);
         replay.evict();
-        Ok((replay, moved))
+        Ok(replay)
     }
 
     /// Adds a row to the stream of environment `env`. The row that is last finishes the episode: it is written to disk, and the
@@ -164,7 +181,8 @@ impl Replay {
         stream.end += episode.rows() as u64;
         self.next_number += 1;
         self.finished_bytes += episode.memory_bytes();
-        self.records.push_back(Record { number, env, stream_start, episode, entry });
+        let won = episode.total_reward() > 0.0;
+        self.records.push_back(Record { number, env, stream_start, episode, won, entry });
     }
 
     /// Drops whole episodes, oldest first, until the bound holds. The newest always stays, so that there is something to sample.

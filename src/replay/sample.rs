@@ -14,6 +14,9 @@
 //! A stream with fewer than T rows waits until it has grown.
 //!
 //! The first row of every chunk has `is_first = 1`, because the state there is zero.
+//!
+//! Two choices of implementations that go wrong can be switched on. Without [`Sampling::last_rows`] the last row of a finished episode counts as
+//! never stored. With [`Sampling::reward_before_action`] row t shows r_{t+1}, the reward of the action that is about to be taken.
 
 use super::episode::{Episode, ObsMut};
 use super::memory::Replay;
@@ -49,6 +52,14 @@ pub struct Sampling {
     /// The fraction of chunks, rounded to a whole number per batch, that must hold a row with a positive reward if there is any:
     /// the row is uniform over all such rows, the window over all windows that hold it.
     pub reward_fraction: f64,
+    /// The fraction of chunks, rounded likewise, that come from finished episodes whose rewards add up to more than 0: the episode is uniform
+    /// over all such, and never more chunks are so drawn than there are. Within, the window is uniform over those of the episode; across, it
+    /// holds a row of it that is drawn uniformly.
+    pub win_fraction: f64,
+    /// Whether the last row of a finished episode can be drawn.
+    pub last_rows: bool,
+    /// Whether a row shows the reward of the next row instead of its own.
+    pub reward_before_action: bool,
 }
 
 /// The episode that a row comes from.
@@ -110,18 +121,21 @@ impl Replay {
     /// says that too little has been collected yet.
     pub fn draw(&self, how: &Sampling, t: usize, b: usize, update: u64) -> Result<Vec<Address>> {
         assert!(t > 0 && b > 0, "a batch of {b} chunks of {t} rows");
-        assert!((0.0..=1.0).contains(&how.reward_fraction), "reward_fraction is {}", how.reward_fraction);
         let mut rng = Philox::new(self.seed, stream::REPLAY, update);
-        let rewarded = (how.reward_fraction * b as f64).round() as usize;
+        let share = |fraction: f64| {
+            assert!((0.0..=1.0).contains(&fraction), "a fraction of {fraction} of a batch");
+            (fraction * b as f64).round() as usize
+        };
+        let special = [share(how.reward_fraction), share(how.win_fraction)];
         let chunks = match how.windows {
-            Windows::Within => self.draw_within(how, t, b, rewarded, &mut rng)?,
-            Windows::Across => self.draw_across(t, b, rewarded, &mut rng)?,
+            Windows::Within => self.draw_within(how, t, b, special, &mut rng)?,
+            Windows::Across => self.draw_across(how, t, b, special, &mut rng)?,
         };
         Ok((0..t * b).map(|place| chunks[place % b][place / b]).collect())
     }
 
-    /// Copies the rows of [`Replay::draw`] into a batch.
-    pub fn fill(&self, rows: &[Address], batch: &mut BatchMut) -> BatchStats {
+    /// Copies the rows of [`Replay::draw`] into a batch, as the same `how` says.
+    pub fn fill(&self, how: &Sampling, rows: &[Address], batch: &mut BatchMut) -> BatchStats {
         let size = self.layout.action.size();
         assert_eq!(batch.action.len(), rows.len() * size, "the batch's actions have another size");
         assert_eq!(batch.reward.len(), rows.len(), "the batch's rewards have another size");
@@ -130,7 +144,10 @@ impl Replay {
             let (episode, row) = (self.episode(address.source), address.row);
             episode.copy_observation(row, &mut batch.observation, place);
             episode.copy_action(row, &mut batch.action[place * size..][..size]);
-            let (reward, discount) = (episode.rewards()[row], episode.discounts()[row]);
+            let earned = row + usize::from(how.reward_before_action);
+            // Behind the last row there is no action, so nothing was earned.
+            let reward = episode.rewards().get(earned).copied().unwrap_or(0.0);
+            let discount = episode.discounts()[row];
             batch.reward[place] = reward;
             batch.discount[place] = discount;
             batch.is_first[place] = f32::from(u8::from(address.is_first));
@@ -142,11 +159,32 @@ impl Replay {
         BatchStats { positive_reward, terminal, first }
     }
 
-    fn episode(&self, source: Source) -> &Episode {
+    /// The episode that a row of a draw comes from.
+    pub fn episode(&self, source: Source) -> &Episode {
         match source {
             Source::Finished(number) => &self.record(number).episode,
             Source::Open(env) => &self.streams[env].open,
         }
+    }
+
+    /// Rows of an episode that can be drawn.
+    fn drawable(&self, how: &Sampling, source: Source) -> usize {
+        let rows = self.episode(source).rows();
+        if matches!(source, Source::Finished(_)) && !how.last_rows { rows - 1 } else { rows }
+    }
+
+    /// The rows of an episode that can be drawn and show a positive reward, ascending.
+    fn rewarding(&self, how: &Sampling, source: Source) -> impl ExactSizeIterator<Item = usize> {
+        // A reset has no reward, so there is always a row before.
+        let early = usize::from(how.reward_before_action);
+        let (all, drawable) = (self.episode(source).rewarding(), self.drawable(how, source));
+        let shown = all.partition_point(|&row| (row as usize) < drawable + early);
+        all[..shown].iter().map(move |&row| row as usize - early)
+    }
+
+    /// Whether an episode is finished and its rewards add up to more than 0.
+    fn won(&self, source: Source) -> bool {
+        matches!(source, Source::Finished(number) if self.record(number).won)
     }
 
     fn draw_within(
@@ -154,12 +192,12 @@ impl Replay {
         how: &Sampling,
         t: usize,
         b: usize,
-        rewarded: usize,
+        [rewarded, winning]: [usize; 2],
         rng: &mut Philox,
     ) -> Result<Vec<Vec<Address>>> {
         let finished = self.records.iter().map(|record| Source::Finished(record.number));
-        let open = (0..self.streams.len()).filter(|&env| how.unfinished && self.streams[env].open.rows() > 0);
-        let sources: Vec<Source> = finished.chain(open.map(Source::Open)).collect();
+        let open = (0..self.streams.len()).filter(|_| how.unfinished).map(Source::Open);
+        let sources: Vec<Source> = finished.chain(open).filter(|&source| self.drawable(how, source) > 0).collect();
         if sources.is_empty() {
             return Err(Error::new(
                 "the replay holds no finished episode to train on: prefill more steps before training",
@@ -167,29 +205,33 @@ impl Replay {
         }
         let weight = |source: &Source| match how.weighting {
             Weighting::Episodes => 1,
-            Weighting::Rows => self.episode(*source).rows(),
+            Weighting::Rows => self.drawable(how, *source),
         };
         let weights = Cumulative::new(sources.iter().map(weight));
         let rewards = Cumulative::new(sources.iter().map(|&source| match rewarded {
             0 => 0,
-            _ => self.episode(source).rewarding().len(),
+            _ => self.rewarding(how, source).len(),
         }));
+        let wins = Cumulative::new(sources.iter().map(|&source| usize::from(winning > 0 && self.won(source))));
+        let rewarded = rewarded.min(rewards.total());
+        let special = rewarded + winning.min(wins.total());
         let mut chunks = Vec::with_capacity(b);
         for chunk in 0..b {
             let mut windows: Vec<Window> = Vec::new();
             let mut missing = t;
-            if chunk < rewarded.min(rewards.total()) {
+            if chunk < rewarded {
                 let (index, nth) = rewards.draw(rng);
-                let (source, episode) = (sources[index], self.episode(sources[index]));
-                let row = episode.rewarding()[nth] as usize;
-                let length = episode.rows().min(t);
-                let start = start_that_covers(row, episode.rows(), length, rng);
+                let (source, rows) = (sources[index], self.drawable(how, sources[index]));
+                let row = self.rewarding(how, source).nth(nth).expect("drawn from as many");
+                let length = rows.min(t);
+                let start = start_that_covers(row, rows, length, rng);
                 windows.push(Window { source, start, length });
                 missing -= length;
             }
             while missing > 0 {
-                let source = sources[weights.draw(rng).0];
-                let rows = self.episode(source).rows();
+                let preferred = if windows.is_empty() && chunk < special { &wins } else { &weights };
+                let source = sources[preferred.draw(rng).0];
+                let rows = self.drawable(how, source);
                 let length = rows.min(missing);
                 windows.push(Window { source, start: rng.below(rows - length + 1), length });
                 missing -= length;
@@ -199,8 +241,15 @@ impl Replay {
         Ok(chunks)
     }
 
-    fn draw_across(&self, t: usize, b: usize, rewarded: usize, rng: &mut Philox) -> Result<Vec<Vec<Address>>> {
-        let lengths: Vec<usize> = (0..self.streams.len()).map(|env| self.stream_rows(env)).collect();
+    fn draw_across(
+        &self,
+        how: &Sampling,
+        t: usize,
+        b: usize,
+        [rewarded, winning]: [usize; 2],
+        rng: &mut Philox,
+    ) -> Result<Vec<Vec<Address>>> {
+        let lengths: Vec<usize> = (0..self.streams.len()).map(|env| self.stream_rows(how, env)).collect();
         let starts = Cumulative::new(lengths.iter().map(|&rows| (rows + 1).saturating_sub(t)));
         if starts.total() == 0 {
             let longest = lengths.iter().max().copied().unwrap_or(0);
@@ -209,25 +258,37 @@ impl Replay {
                  lower batch_length"
             )));
         }
-        // Every row with a reward in a stream that is long enough: its environment and its place there.
+        // In streams that are long enough, every row with a reward: its environment and its place there; and every episode that was won: its
+        // environment, its place and its rows.
         let mut rewards: Vec<(usize, usize)> = Vec::new();
-        if rewarded > 0 {
-            let finished = self.records.iter().map(|record| (record.env, record.stream_start, &record.episode));
-            let open = self.streams.iter().enumerate().map(|(env, stream)| (env, stream.end, &stream.open));
-            for (env, stream_start, episode) in finished.chain(open).filter(|&(env, ..)| lengths[env] >= t) {
-                let begin = (stream_start - self.stream_begin(env)) as usize;
-                rewards.extend(episode.rewarding().iter().map(|&row| (env, begin + row as usize)));
+        let mut wins: Vec<(usize, usize, usize)> = Vec::new();
+        if rewarded + winning > 0 {
+            let finished = self.records.iter().map(|record| (record.env, Source::Finished(record.number)));
+            let open = (0..self.streams.len()).map(|env| (env, Source::Open(env)));
+            let mut met = vec![0; self.streams.len()];
+            for (env, source) in finished.chain(open) {
+                let (begin, rows) = (self.episode_begin(how, env, met[env]), self.drawable(how, source));
+                met[env] += 1;
+                if lengths[env] >= t {
+                    rewards.extend(self.rewarding(how, source).map(|row| (env, begin + row)));
+                    wins.extend((self.won(source) && rows > 0).then_some((env, begin, rows)));
+                }
             }
         }
+        let rewarded = rewarded.min(rewards.len());
+        let special = rewarded + winning.min(wins.len());
         let mut chunks = Vec::with_capacity(b);
         for chunk in 0..b {
-            let (env, start) = if chunk < rewarded.min(rewards.len()) {
+            let (env, start) = if chunk < rewarded {
                 let (env, place) = rewards[rng.below(rewards.len())];
                 (env, start_that_covers(place, lengths[env], t, rng))
+            } else if chunk < special {
+                let (env, begin, rows) = wins[rng.below(wins.len())];
+                (env, start_that_covers(begin + rng.below(rows), lengths[env], t, rng))
             } else {
                 starts.draw(rng)
             };
-            chunks.push(self.stream_window(env, start, t));
+            chunks.push(self.stream_window(how, env, start, t));
         }
         Ok(chunks)
     }
@@ -238,29 +299,32 @@ impl Replay {
         stream.finished.front().map_or(stream.end, |&number| self.record(number).stream_start)
     }
 
-    fn stream_rows(&self, env: usize) -> usize {
+    /// Rows that can be drawn of the stream of `env`.
+    fn stream_rows(&self, how: &Sampling, env: usize) -> usize {
         let stream = &self.streams[env];
-        (stream.end - self.stream_begin(env)) as usize + stream.open.rows()
+        self.episode_begin(how, env, stream.finished.len()) + stream.open.rows()
     }
 
-    /// `length` rows of the stream of `env`, beginning `start` rows after what was evicted.
-    fn stream_window(&self, env: usize, start: usize, length: usize) -> Vec<Address> {
+    /// Rows that can be drawn of the stream of `env` before its episode `at` in memory; behind the finished ones comes the open one.
+    fn episode_begin(&self, how: &Sampling, env: usize, at: usize) -> usize {
         let stream = &self.streams[env];
-        let position = self.stream_begin(env) + start as u64;
-        let mut next = stream.finished.partition_point(|&number| self.record(number).stream_start <= position);
-        let (mut source, mut row) = match next.checked_sub(1) {
-            Some(at) if position < stream.end => {
-                let record = self.record(stream.finished[at]);
-                (Source::Finished(record.number), (position - record.stream_start) as usize)
-            }
-            _ => (Source::Open(env), (position - stream.end) as usize),
-        };
+        let begin = stream.finished.get(at).map_or(stream.end, |&number| self.record(number).stream_start);
+        let rows = (begin - self.stream_begin(env)) as usize;
+        // Every finished episode before it has one last row.
+        if how.last_rows { rows } else { rows - at }
+    }
+
+    /// `length` rows of the stream of `env`, beginning `start` rows that can be drawn after what was evicted.
+    fn stream_window(&self, how: &Sampling, env: usize, start: usize, length: usize) -> Vec<Address> {
+        let finished = &self.streams[env].finished;
+        let source_at = |at: usize| finished.get(at).map_or(Source::Open(env), |&number| Source::Finished(number));
+        let mut at = partition_point(finished.len() + 1, |at| self.episode_begin(how, env, at) <= start) - 1;
+        let (mut source, mut row) = (source_at(at), start - self.episode_begin(how, env, at));
         let mut rows = Vec::with_capacity(length);
         while rows.len() < length {
-            if row == self.episode(source).rows() {
-                source = stream.finished.get(next).map_or(Source::Open(env), |&number| Source::Finished(number));
-                next += 1;
-                row = 0;
+            while row == self.drawable(how, source) {
+                at += 1;
+                (source, row) = (source_at(at), 0);
             }
             rows.push(Address { source, row, is_first: row == 0 || rows.is_empty() });
             row += 1;
@@ -280,6 +344,16 @@ fn start_that_covers(row: usize, rows: usize, length: usize, rng: &mut Philox) -
     let lowest = (row + 1).saturating_sub(length);
     let highest = row.min(rows - length);
     lowest + rng.below(highest - lowest + 1)
+}
+
+/// How many of `0..n` satisfy a condition that none satisfies after the first that does not.
+fn partition_point(n: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, n);
+    while low < high {
+        let middle = low.midpoint(high);
+        if holds(middle) { low = middle + 1 } else { high = middle }
+    }
+    low
 }
 
 /// Weights of a list, summed up, to draw from in logarithmic time.

@@ -33,17 +33,31 @@ impl fmt::Display for Interval {
 /// A sample whose values are all equal gives an interval of width 0: 20 successes out of 20 do not prove a rate of 1.
 /// Panics on an empty sample.
 pub fn bootstrap(values: &[f64], seed: u64, statistic: impl Fn(&mut [f64]) -> f64) -> Interval {
-    assert!(!values.is_empty(), "a bootstrap interval of 0 values");
-    let mut resample = vec![0.0; values.len()];
+    stratified(&[values], seed, statistic)
+}
+
+/// The same for values that fall into strata, such as the seeds of each of several tasks: every stratum is drawn anew from itself, and
+/// the statistic is that of all together (Agarwal et al., 2021, "stratified bootstrap"). One stratum gives [`bootstrap`].
+///
+/// Panics on an empty stratum.
+pub fn stratified(strata: &[&[f64]], seed: u64, statistic: impl Fn(&mut [f64]) -> f64) -> Interval {
+    assert!(strata.iter().all(|s| !s.is_empty()) && !strata.is_empty(), "a bootstrap interval of 0 values");
+    let all: Vec<f64> = strata.concat();
+    let mut resample = all.clone();
     let mut statistics: Vec<f64> = (0..RESAMPLES)
         .map(|i| {
             let mut rng = Philox::new(seed, stream::BOOTSTRAP, i);
-            resample.iter_mut().for_each(|x| *x = values[rng.below(values.len())]);
+            let mut drawn = resample.iter_mut();
+            for stratum in strata {
+                stratum
+                    .iter()
+                    .for_each(|_| *drawn.next().expect("as many as values") = stratum[rng.below(stratum.len())]);
+            }
             statistic(&mut resample)
         })
         .collect();
     statistics.sort_by(f64::total_cmp);
-    resample.copy_from_slice(values);
+    resample.copy_from_slice(&all);
     Interval {
         estimate: statistic(&mut resample),
         low: quantile(&statistics, 0.025),
@@ -134,6 +148,16 @@ mod tests {
         assert_eq!(mean_interval(&values, 5), mean_interval(&values, 5));
         assert_ne!(mean_interval(&values, 5), mean_interval(&values, 6));
         assert_eq!(format!("{:.1}", Interval { estimate: 0.96, low: 0.9, high: 1.0 }), "1.0 [0.9, 1.0]");
+    }
+
+    /// Between two strata that differ, but have no spread of their own, nothing is uncertain.
+    #[test]
+    fn strata_are_resampled_apart() {
+        let of = |strata: &[&[f64]]| stratified(strata, 0, |sample| mean(sample));
+        let apart = of(&[&[0.0, 0.0], &[1.0, 1.0]]);
+        assert_eq!((apart.estimate, apart.low, apart.high), (0.5, 0.5, 0.5));
+        let together = of(&[&[0.0, 0.0, 1.0, 1.0]]);
+        assert!(together.low < 0.5 && together.high > 0.5);
     }
 
     /// Resamples draw from the whole sample and from nothing else, and differ from one another.

@@ -5,7 +5,7 @@
 //! | `train/return`, `train/length`, `train/success` | one finished training episode: sum of rewards, steps, 1 if it reached the goal |
 //! | `test/return`, `test/length`, `test/success` | means over the episodes of one evaluation |
 //! | `episodes` | training episodes finished so far |
-//! | `model_loss` | `image_loss + reward_loss + pcont_loss`, plus `div` times its scale |
+//! | `model_loss` | `image_loss`, `reward_loss`, `pcont_loss` and `div`, each times its scale, added |
 //! | `image_loss`, `reward_loss`, `pcont_loss` | negative log-likelihoods, mean over T and B |
 //! | `div` | KL of posterior and prior after free nats |
 //! | `prior_ent`, `post_ent` | entropy of prior and posterior, in nats |

@@ -12,7 +12,9 @@
 //! | [`open_loop`] | the video of a dream: truth, model, error |
 //! | [`interval`] | means, medians and interquartile means, with bootstrap intervals |
 //! | [`progress`] | the progress line of `train` |
+//! | [`page`] | one HTML page without outside resources: plots, pictures, tables, commands |
 //! | [`stdout`] | standard output, whose reader may leave |
+//! | [`svg`] | plots as SVG text: lines with intervals, points, bars |
 //! | [`table`] | aligned plain-text tables |
 
 pub mod canvas;
@@ -21,10 +23,12 @@ pub mod interval;
 pub mod journal;
 pub mod metrics;
 pub mod open_loop;
+pub mod page;
 pub mod palette;
 pub mod picture;
 pub mod progress;
 pub mod stdout;
+pub mod svg;
 pub mod table;
 pub mod tensorboard;
 

@@ -8,7 +8,7 @@ use super::checkpoint::Loaded;
 use super::world::World;
 use crate::autodiff::Params;
 use crate::base::{Error, Result};
-use crate::config::Chunks;
+use crate::config::{Chunks, Config};
 use crate::device::Pool;
 use crate::dreamer::init::init;
 use crate::dreamer::step::{NoiseSource, TrainStep};
@@ -84,6 +84,22 @@ pub struct Learner {
 /// What one update says of itself: metrics by danijar's names.
 pub type Metrics = Vec<(&'static str, f64)>;
 
+/// How batches are drawn by these settings.
+pub fn sampling(c: &Config) -> Sampling {
+    Sampling {
+        windows: match c.chunks {
+            Chunks::Within => Windows::Within,
+            Chunks::Across => Windows::Across,
+        },
+        weighting: Weighting::Episodes,
+        unfinished: false,
+        reward_fraction: c.reward_fraction,
+        win_fraction: c.win_fraction,
+        last_rows: c.last_rows,
+        reward_before_action: c.reward_before_action,
+    }
+}
+
 impl Learner {
     /// A learner for this agent.
     pub fn new(agent: &Agent) -> Self {
@@ -92,18 +108,9 @@ impl Learner {
         let rows = c.batch_size * c.batch_length;
         let size = agent.world.layout.observation_size();
         let stored = agent.world.layout.observation;
-        let sampling = Sampling {
-            windows: match c.chunks {
-                Chunks::Within => Windows::Within,
-                Chunks::Across => Windows::Across,
-            },
-            weighting: Weighting::Episodes,
-            unfinished: false,
-            reward_fraction: c.reward_fraction,
-        };
         Learner {
             step,
-            sampling,
+            sampling: sampling(c),
             bytes: vec![0; if stored == ObsKind::Bytes { rows * size } else { 0 }],
             floats: vec![0.0; if stored == ObsKind::Floats { rows * size } else { 0 }],
             is_first: vec![0.0; rows],
@@ -133,11 +140,12 @@ impl Learner {
     }
 
     /// Fills the step's inputs with the batch of this update.
-    fn fill(&mut self, world: &World, replay: &Replay) -> Result<BatchStats> {
+    pub(super) fn fill(&mut self, world: &World, replay: &Replay) -> Result<BatchStats> {
         let c = world.config();
         let addresses = replay.draw(&self.sampling, c.batch_length, c.batch_size, self.step.updates)?;
         let stored = world.layout.observation;
         let stats = replay.fill(
+            &self.sampling,
             &addresses,
             &mut BatchMut {
                 observation: match stored {
@@ -157,7 +165,7 @@ impl Learner {
         let (batch, plan) = (self.step.batch, &mut self.step.plan);
         world.encode(obs, plan.input_mut(batch.obs));
         if let Some(weight) = batch.weight {
-            world.cell_weights(&self.bytes, plan.input_mut(weight));
+            world.weights(&self.bytes, plan.input_mut(weight));
         }
         plan.input_mut(batch.action).copy_from_slice(&self.action);
         let reward = plan.input_mut(batch.reward);

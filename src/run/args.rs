@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::config::value::Value;
 use crate::config::{self, Device, PRESETS, Request, Resolved, check_resume, resolve};
+use crate::env::probe::PROBES;
 
 /// The resolved settings of a run, in its logdir.
 pub const CONFIG_FILE: &str = "config.toml";
@@ -79,6 +80,10 @@ pub struct TrainArgs {
     /// Print every setting with its meaning, value and origin, and exit
     #[arg(long, display_order = 92)]
     pub print_config: bool,
+
+    /// End when standard input ends; `study` holds the other end, so that its runs end with it, however it ends
+    #[arg(long, hide = true)]
+    pub while_stdin: bool,
 }
 
 impl TrainArgs {
@@ -147,6 +152,78 @@ pub struct DreamArgs {
     pub out: PathBuf,
 }
 
+/// `dreamer-fast diagnose`.
+#[derive(Debug, Clone, Args)]
+pub struct DiagnoseArgs {
+    /// Folder that `dreamer-fast train` wrote to; its newest checkpoint is measured
+    #[arg(long, value_name = "DIR")]
+    pub logdir: PathBuf,
+
+    /// Episodes of each player: the policy's samples, its most probable actions, shortest plans, random actions
+    #[arg(long, value_name = "N", default_value = "64", value_parser = count)]
+    pub episodes: usize,
+
+    /// Longest open-loop prediction, in steps
+    #[arg(long, value_name = "N", default_value = "50", value_parser = count)]
+    pub horizon: usize,
+
+    /// Where to write the JSON files and plots [default: LOGDIR/diagnose]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Print the summary as one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `dreamer-fast probes`.
+#[derive(Debug, Clone, Args)]
+pub struct ProbesArgs {
+    /// Only this probe, such as Probe-Memory5-v0; may be repeated [default: all]
+    #[arg(long, value_name = "ID", value_parser = probe_names(), hide_possible_values = true)]
+    pub only: Vec<String>,
+
+    /// Trainings of each probe, with seeds from 0 on
+    #[arg(long, value_name = "N", default_value = "5", value_parser = count)]
+    pub seeds: usize,
+
+    /// Trainings at once, one thread each [default: all cores]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub threads: usize,
+
+    /// Change one setting, to see which probes notice; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// `dreamer-fast study`.
+#[derive(Debug, Clone, Args)]
+pub struct StudyArgs {
+    /// TOML file that says which cells there are; docs/study/plans holds some
+    #[arg(long, value_name = "FILE")]
+    pub plan: PathBuf,
+
+    /// Folder for results (cells/), runs (runs/) and report.html; what is finished there is not run again
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Cores to keep busy: as many cells at once, or more threads for each where fewer are left [default: all]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub cores: usize,
+
+    /// Only this cell, by the name that --list prints; may be repeated
+    #[arg(long, value_name = "CELL")]
+    pub only: Vec<String>,
+
+    /// Print the cells, their state and their commands, and exit
+    #[arg(long)]
+    pub list: bool,
+
+    /// Write report.html from the results that are there, and exit
+    #[arg(long)]
+    pub report_only: bool,
+}
+
 /// `dreamer-fast parity`.
 #[derive(Debug, Clone, Args)]
 pub struct ParityArgs {
@@ -182,13 +259,25 @@ pub struct GradcheckArgs {
 /// `dreamer-fast bench`.
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
-    /// Sizes of model and batch
-    #[arg(long, value_enum, default_value_t = BenchConfig::Grid)]
-    pub config: BenchConfig,
+    /// Sizes of model and batch [default: grid; for act: those of the preset]
+    #[arg(long, value_enum)]
+    pub config: Option<BenchConfig>,
 
     /// What is measured
     #[arg(long, value_enum, default_value_t = BenchMode::TrainStep)]
     pub mode: BenchMode,
+
+    /// World to step or to act in, for env and act [default: the preset's]
+    #[arg(long, value_name = "ID")]
+    pub task: Option<String>,
+
+    /// Settings of the policy, for act [default: pendulum for Pendulum-v1, gridworld otherwise]
+    #[arg(long, value_name = "NAME", value_parser = preset_names(), conflicts_with = "config")]
+    pub preset: Option<String>,
+
+    /// Worlds that the policy acts in at a time, for act
+    #[arg(long, value_name = "N", default_value = "1", value_parser = count)]
+    pub batch: usize,
 
     /// Worker threads [default: all cores]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
@@ -205,6 +294,33 @@ pub struct BenchArgs {
     /// Print one JSON object instead
     #[arg(long)]
     pub json: bool,
+}
+
+impl BenchArgs {
+    /// The settings that `--mode act` plays with.
+    pub fn settings(&self) -> Result<Resolved> {
+        let flags = SettingsArgs { task: self.task.clone(), preset: self.preset.clone(), ..SettingsArgs::default() };
+        flags.resolve()
+    }
+
+    /// Refuses flags that the mode has no use for, and settings that do not exist.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |flag: &str, modes: &str| {
+            Err(Error::new(format!("{flag} goes with {modes}, not with --mode {}", self.mode.name())))
+        };
+        match self.mode {
+            BenchMode::Env if self.config.is_some() => refuse("--config", "a model"),
+            BenchMode::Env if self.preset.is_some() => refuse("--preset", "--mode act"),
+            BenchMode::Act if self.config.is_some() && self.task.is_some() => {
+                Err(Error::new("--config acts on given observations, without a world: take --preset with --task"))
+            }
+            BenchMode::Act if self.config.is_none() => self.settings().map(drop),
+            BenchMode::Env | BenchMode::Act => Ok(()),
+            _ if self.task.is_some() => refuse("--task", "--mode env or --mode act"),
+            _ if self.preset.is_some() => refuse("--preset", "--mode act"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Sizes of model and batch in a bench.
@@ -241,6 +357,10 @@ pub enum BenchMode {
     Imagine,
     /// actor and value: imagination, losses, two backward sweeps, two updates
     ImagineTrain,
+    /// environment steps with the policy in the loop; with --config the policy alone
+    Act,
+    /// environment steps with random actions
+    Env,
 }
 
 impl BenchMode {
@@ -251,7 +371,56 @@ impl BenchMode {
             BenchMode::Observe => "observe",
             BenchMode::Imagine => "imagine",
             BenchMode::ImagineTrain => "imagine_train",
+            BenchMode::Act => "act",
+            BenchMode::Env => "env",
         }
+    }
+}
+
+/// `dreamer-fast profile`.
+#[derive(Debug, Clone, Args)]
+pub struct ProfileArgs {
+    /// Sizes of model and batch as in `bench`, instead of the settings of a run
+    #[arg(long, value_enum, conflicts_with_all = ["task", "preset", "set"])]
+    pub config: Option<BenchConfig>,
+
+    /// Environment whose random play the updates learn from [default: the preset's]
+    #[arg(long, value_name = "ID")]
+    pub task: Option<String>,
+
+    /// Named starting point for all settings [default: pendulum for Pendulum-v1, gridworld otherwise]
+    #[arg(long, value_name = "NAME", value_parser = preset_names())]
+    pub preset: Option<String>,
+
+    /// Change one setting; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// The numbers that matrix products multiply, with `--config`; a run has a setting for it
+    #[arg(long, value_parser = precisions(), requires = "config")]
+    pub precision: Option<config::Precision>,
+
+    /// Updates that are recorded
+    #[arg(long, value_name = "N", default_value = "10", value_parser = count)]
+    pub updates: usize,
+
+    /// Worker threads [default: all cores]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub threads: usize,
+
+    /// Write the last update as a Chrome trace, for chrome://tracing or ui.perfetto.dev
+    #[arg(long, value_name = "FILE.json")]
+    pub trace: Option<PathBuf>,
+}
+
+impl ProfileArgs {
+    /// The settings of the run whose updates are profiled; `None` where `--config` names sizes instead.
+    pub fn settings(&self) -> Result<Option<Resolved>> {
+        if self.config.is_some() {
+            return Ok(None);
+        }
+        let (task, preset, set) = (self.task.clone(), self.preset.clone(), self.set.clone());
+        SettingsArgs { task, preset, config: None, set }.resolve().map(Some)
     }
 }
 
@@ -373,6 +542,10 @@ fn count(text: &str) -> std::result::Result<usize, String> {
 
 fn preset_names() -> PossibleValuesParser {
     PRESETS.iter().map(|preset| PossibleValue::new(preset.name).help(preset.about)).collect::<Vec<_>>().into()
+}
+
+fn probe_names() -> PossibleValuesParser {
+    PROBES.iter().map(|probe| probe.0).collect::<Vec<_>>().into()
 }
 
 fn device_names() -> PossibleValuesParser {

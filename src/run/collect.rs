@@ -1,5 +1,8 @@
-//! Collecting experience: environments stepped together, random at first, then by the policy with exploration noise. Source:
-//! danijar/dreamer `tools.py`, `simulate`; `dreamer.py`, `exploration`.
+//! Collecting experience: environments stepped together, random at first, then by the policy with exploration noise. The first
+//! `expert_episodes` episodes follow the shortest plan to success instead. Source: danijar/dreamer `tools.py`, `simulate`; `dreamer.py`,
+//! `exploration`.
+
+use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
@@ -10,7 +13,7 @@ use crate::base::{Error, Philox, Result, philox, philox::stream};
 use crate::config::Exploration;
 use crate::dreamer::Actions;
 use crate::dreamer::policy::{Choice, Policy};
-use crate::env::{Action, VecEnv};
+use crate::env::{Action, Env, VecEnv};
 use crate::replay::{Obs, ObsKind, Replay, Row};
 
 /// A finished episode.
@@ -46,6 +49,10 @@ pub struct Collector {
     fresh: Vec<bool>,
     totals: Vec<f64>,
     lengths: Vec<u64>,
+    /// What is left of the plan that each environment follows.
+    plans: Vec<VecDeque<usize>>,
+    /// Episodes that began with a plan.
+    planned: u64,
     /// Agent steps of all environments together, so far; the clock of acting.
     ticks: u64,
     bytes: Vec<u8>,
@@ -54,7 +61,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// `config.envs` environments that have not begun.
+    /// `config.envs` environments that have not begun. An error if `expert_episodes` asks for plans that the task does not have.
     pub fn new(agent: &Agent) -> Result<Self> {
         let c = agent.world.config();
         let n = c.envs;
@@ -62,6 +69,12 @@ impl Collector {
         for i in 0..n {
             let words = philox::block(c.seed, stream::TRAIN_LAYOUT, i as u64, 0);
             envs.reset(i, Some(u64::from(words[0]) | u64::from(words[1]) << 32));
+        }
+        if c.expert_episodes > 0 && envs.env_mut(0).expert().is_none() {
+            return Err(Error::new(format!(
+                "expert_episodes = {}: no shortest plan is known for {}; set expert_episodes = 0",
+                c.expert_episodes, c.task
+            )));
         }
         let (size, stored) = (agent.world.layout.observation_size(), agent.world.layout.observation);
         Ok(Collector {
@@ -71,6 +84,8 @@ impl Collector {
             fresh: vec![true; n],
             totals: vec![0.0; n],
             lengths: vec![0; n],
+            plans: vec![VecDeque::new(); n],
+            planned: 0,
             ticks: 0,
             bytes: vec![0; if stored == ObsKind::Bytes { size } else { 0 }],
             floats: vec![0.0; if stored == ObsKind::Floats { size } else { 0 }],
@@ -90,6 +105,13 @@ impl Collector {
             if std::mem::take(&mut self.ended[i]) {
                 agent.world.reset(self.envs.env_mut(i), None, Split::Train);
                 (self.totals[i], self.lengths[i], self.fresh[i]) = (0.0, 0, true);
+                self.plans[i].clear();
+                if self.planned < agent.world.config().expert_episodes
+                    && let Some(plan) = winning_plan(self.envs.env_mut(i))?
+                {
+                    self.plans[i] = plan;
+                    self.planned += 1;
+                }
                 self.store(replay, i, None)?;
             }
         }
@@ -157,6 +179,18 @@ impl Collector {
         let mut rng = Philox::new(agent.world.config().seed, stream::PREFILL, self.ticks);
         let actions = agent.world.model.actions;
         self.actions.chunks_exact_mut(actions.size()).for_each(|a| random_action(&actions, &mut rng, a));
+        self.follow_plans();
+    }
+
+    /// Replaces the actions of environments that have a plan by its next one.
+    fn follow_plans(&mut self) {
+        let width = self.actions.len() / self.envs.len();
+        for (plan, action) in self.plans.iter_mut().zip(self.actions.chunks_exact_mut(width)) {
+            if let Some(planned) = plan.pop_front() {
+                action.fill(0.0);
+                action[planned] = 1.0;
+            }
+        }
     }
 
     fn policy_actions(&mut self, agent: &mut Agent, noise: f64) {
@@ -174,7 +208,8 @@ impl Collector {
         let c = agent.world.config();
         let clock = Clock { seed: c.seed, step: self.ticks };
         let (exploration, actions) = (c.exploration(), agent.world.model.actions);
-        self.policy.act(&mut agent.params, &self.fresh, Choice::Sample, clock, &mut self.actions);
+        let choice = if c.collect_greedy { Choice::Mode } else { Choice::Sample };
+        self.policy.act(&mut agent.params, &self.fresh, choice, clock, &mut self.actions);
         self.fresh.fill(false);
         let width = actions.size();
         for (i, action) in self.actions.chunks_exact_mut(width).enumerate() {
@@ -182,6 +217,7 @@ impl Collector {
             let mut rng = Philox::new(clock.seed, stream::EXPLORE, seat);
             explore(exploration, noise, &actions, &mut rng, action);
         }
+        self.follow_plans();
         // What was done is what is remembered, noise included.
         self.policy.action_mut().copy_from_slice(&self.actions);
     }
@@ -201,6 +237,8 @@ impl Collector {
             "fresh": self.fresh,
             "totals": totals,
             "lengths": self.lengths,
+            "plans": self.plans,
+            "planned": self.planned,
         });
         (state, snapshots)
     }
@@ -230,6 +268,9 @@ impl Collector {
         self.lengths = list(&state["lengths"], n).ok_or_else(|| field("lengths"))?;
         let totals: Vec<u64> = list(&state["totals"], n).ok_or_else(|| field("totals"))?;
         self.totals = totals.into_iter().map(f64::from_bits).collect();
+        // A checkpoint of a run without plans may lack them.
+        self.plans = list(&state["plans"], n).unwrap_or_else(|| vec![VecDeque::new(); n]);
+        self.planned = state["planned"].as_u64().unwrap_or(0);
         let mut bytes = loaded.bytes.get("environments").ok_or_else(|| field("snapshots"))?.as_slice();
         for i in 0..n {
             let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| field("snapshots"))?;
@@ -246,6 +287,24 @@ impl Collector {
     }
 }
 
+/// The shortest plan to success from where an environment stands, found by playing it and returning. `None` if there is none, or if it does not
+/// succeed within the limit of steps.
+fn winning_plan(env: &mut dyn Env) -> Result<Option<VecDeque<usize>>> {
+    let here = env.save();
+    let mut plan = VecDeque::new();
+    let mut won = false;
+    while let Some(action) = env.expert() {
+        plan.push_back(action);
+        let outcome = env.step(Action::Discrete(action));
+        if outcome.ended() {
+            won = outcome.success;
+            break;
+        }
+    }
+    env.load(&here)?;
+    Ok(won.then_some(plan))
+}
+
 /// A network's action `[A]` as the environment takes it.
 pub fn as_action<'a>(actions: &Actions, action: &'a [f32]) -> Action<'a> {
     match actions {
@@ -255,7 +314,7 @@ pub fn as_action<'a>(actions: &Actions, action: &'a [f32]) -> Action<'a> {
 }
 
 /// A uniformly random action.
-fn random_action(actions: &Actions, rng: &mut Philox, out: &mut [f32]) {
+pub fn random_action(actions: &Actions, rng: &mut Philox, out: &mut [f32]) {
     match *actions {
         Actions::Discrete(n) => {
             out.fill(0.0);

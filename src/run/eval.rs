@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::agent::Agent;
 use super::args::{CONFIG_FILE, EvalArgs};
-use super::checkpoint;
+use super::checkpoint::{self, Loaded};
 use super::evaluate::{Scores, evaluate};
 use super::world::World;
 use crate::base::{Error, Result, files};
@@ -57,6 +57,12 @@ pub fn command(args: &EvalArgs) -> Result<ExitCode> {
 
 /// The agent that a log directory holds, and the environment steps that it was trained for.
 pub fn trained(logdir: &Path) -> Result<(Agent, u64)> {
+    let (agent, loaded) = restored(logdir)?;
+    Ok((agent, loaded.state["steps"].as_u64().unwrap_or(0)))
+}
+
+/// The agent that a log directory holds, and the whole checkpoint that it comes from.
+pub fn restored(logdir: &Path) -> Result<(Agent, Loaded)> {
     let path = logdir.join(CONFIG_FILE);
     if !files::exists(&path) {
         return Err(Error::new(format!(
@@ -75,7 +81,7 @@ pub fn trained(logdir: &Path) -> Result<(Agent, u64)> {
     })?;
     loaded.notices.iter().for_each(|notice| eprintln!("{notice}"));
     agent.load(&loaded, false)?;
-    Ok((agent, loaded.state["steps"].as_u64().unwrap_or(0)))
+    Ok((agent, loaded))
 }
 
 /// Scores as a table.

@@ -39,6 +39,12 @@ impl Scores {
     }
 }
 
+/// The seed that episode k of an evaluation is reset with.
+pub fn layout_seed(seed: u64, episode: usize) -> u64 {
+    let words = philox::block(seed, stream::EVAL_LAYOUT, episode as u64, 0);
+    u64::from(words[0]) | u64::from(words[1]) << 32
+}
+
 /// Plays `episodes` episodes. Episode k begins with the layout that `(seed, k)` stands for, whatever else is played; `choice` says whether the
 /// actor's mode is taken or a sample.
 pub fn evaluate(agent: &mut Agent, episodes: usize, seed: u64, choice: Choice) -> Result<Scores> {
@@ -69,9 +75,7 @@ pub fn evaluate(agent: &mut Agent, episodes: usize, seed: u64, choice: Choice) -
         for seat in 0..seats {
             let Some(episode) = playing[seat] else { continue };
             if fresh[seat] {
-                let words = philox::block(seed, stream::EVAL_LAYOUT, episode as u64, 0);
-                let layout = u64::from(words[0]) | u64::from(words[1]) << 32;
-                scores.unseen &= agent.world.reset(envs.env_mut(seat), Some(layout), Split::Test);
+                scores.unseen &= agent.world.reset(envs.env_mut(seat), Some(layout_seed(seed, episode)), Split::Test);
                 layouts.extend(envs.env(seat).layout());
             }
             let out = &mut policy.obs_mut()[seat * size..(seat + 1) * size];

@@ -64,7 +64,7 @@ fn plan(plan: &Plan<f32>) -> String {
                     match step {
                         StepInfo::Forward { call } => line(&mut text, format_args!("{}", forward(&calls[*call]))),
                         StepInfo::Seed { group } => line(&mut text, format_args!("  -- backward sweep to {group} --")),
-                        StepInfo::Backward { call, into } => {
+                        StepInfo::Backward { call, into, .. } => {
                             line(&mut text, format_args!("{}", backward(&calls[*call], into)));
                         }
                         StepInfo::Zero { offset, len } => {

@@ -1,17 +1,22 @@
-//! The things a command does, one file each.
+//! The things a command does, one file or folder each.
 
 pub mod agent;
 pub mod args;
 pub mod bench;
 pub mod checkpoint;
 pub mod collect;
+pub mod diagnose;
 pub mod dream;
 pub mod envs;
 pub mod eval;
 pub mod evaluate;
 pub mod explain;
 pub mod gradcheck;
+mod objects;
 pub mod parity;
+pub mod probes;
+pub mod profile;
 pub mod rooms;
+pub mod study;
 pub mod train;
 pub mod world;

@@ -39,12 +39,16 @@ const ROOMS: &[Room] = rooms! {
     "linear": "Dreamer, appendix A: the dense layers of every network.",
     "mean": "Dreamer eqs. (7), (8), (10): expectations as means over the batch.",
     "noise": "Dreamer eq. (3): epsilon of the reparameterised samples. Philox: Salmon et al., 2011.",
+    "norm": "DreamerV2: layer norm in the GRU; DreamerV3: RMS norm in every layer. DreamerV1 has neither.",
+    "norm_gru_cell": "DreamerV2: the GRU whose projection is normalised. DreamerV1 has gru_cell instead.",
     "normal_nll": "Dreamer eq. (10), observation and reward terms; eq. (8), the value regression.",
     "patches": "The windows of conv2d and conv_transpose2d; it has no equation of its own in the paper.",
     "pointwise": "Dreamer eq. (10): the sum of the losses, and free nats as a lower bound (Dreamer, appendix A).",
     "sample_onehot": "Dreamer, appendix A: straight-through gradients for discrete actions; DreamerV2 has them for latents.",
     "sample_tanh_normal": "Dreamer eq. (3): the reparameterised action, tanh(mu + sigma eps).",
+    "silu": "DreamerV3: the activation of every layer; DreamerV1 has ELU and ReLU.",
     "softmax": "What the rooms of categorical variables share; it has no equation of its own in the paper.",
+    "symlog": "DreamerV3 eq. (1): vector observations, and heads that predict the symlog of a number; DreamerV1 has neither.",
     "twohot": "DreamerV3: heads that predict a distribution over fixed bins; DreamerV1 has a normal head instead.",
 };
 

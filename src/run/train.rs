@@ -32,6 +32,9 @@ const RECENT: usize = 100;
 
 /// Runs the command.
 pub fn command(args: &TrainArgs, settings: &Resolved) -> Result<ExitCode> {
+    if args.while_stdin {
+        end_with_stdin();
+    }
     let logdir = args.logdir(settings);
     let config = &settings.config;
     match config.device {
@@ -69,6 +72,14 @@ pub fn command(args: &TrainArgs, settings: &Resolved) -> Result<ExitCode> {
     run.train()?;
     run.finish()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the process when standard input ends. A run may be stopped at any moment, so nothing is tidied up.
+fn end_with_stdin() {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(1);
+    });
 }
 
 /// A run under way.

@@ -1,16 +1,17 @@
 //! The task of a run, as the network and the replay see it: where an environment's observations become numbers.
 
+use std::sync::Arc;
+
+use super::objects::{OBJECTS, ObjectTiles};
 use crate::base::{Result, files};
 use crate::config::{ClipRewards, Config, Observation as View};
 use crate::dreamer::{self, Model};
 use crate::env::{self, Env, VecEnv};
+use crate::ops::symlog::symlog;
 use crate::replay::{ActionKind, Layout, Obs, ObsKind};
 
 /// Resets after which a layout of the wrong side is played all the same: some tasks have a single layout.
 const PATIENCE: usize = 100;
-
-/// Object types that count as objects for `object_weight`: door, key, ball, box, goal, lava.
-const OBJECTS: std::ops::RangeInclusive<u8> = 4..=9;
 
 /// Which layouts an environment may play.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct World {
     /// What an environment says of itself.
     pub spec: env::Spec,
     options: env::Options,
+    /// For `pixel_object_weight`, where pixels have weights.
+    object_tiles: Option<Arc<ObjectTiles>>,
 }
 
 impl World {
@@ -70,7 +73,9 @@ impl World {
         };
         let model = Model::new(config, observation, actions)?;
         let layout = Layout { key: key.to_string(), shape, observation: kind, action };
-        Ok(World { model, layout, spec, options })
+        let weighted = config.pixel_object_weight != 1.0;
+        let object_tiles = spec.tile_size.filter(|_| weighted).map(|size| Arc::new(ObjectTiles::new(size)));
+        Ok(World { model, layout, spec, options, object_tiles })
     }
 
     /// All settings.
@@ -106,9 +111,13 @@ impl World {
         false
     }
 
-    /// Observations [n, ...] as the network sees them [n, size]: pixels in -0.5 .. 0.5, one-hot planes of symbolic cells, or plain numbers.
+    /// Observations [n, ...] as the network sees them [n, size]: pixels in -0.5 .. 0.5, one-hot planes of symbolic cells, or
+    /// numbers, plain or through symlog.
     pub fn encode(&self, obs: Obs<'_>, out: &mut [f32]) {
         match (obs, &self.model.observation) {
+            (Obs::Floats(floats), _) if self.config().symlog_obs => {
+                out.iter_mut().zip(floats).for_each(|(out, &x)| *out = symlog(x));
+            }
             (Obs::Floats(floats), _) => out.copy_from_slice(floats),
             (Obs::Bytes(bytes), dreamer::Observation::Symbolic { classes, .. }) => {
                 out.fill(0.0);
@@ -126,11 +135,20 @@ impl World {
         }
     }
 
-    /// Weights of the cells of symbolic observations: `object_weight` where there is an object, otherwise 1.
-    pub fn cell_weights(&self, bytes: &[u8], out: &mut [f32]) {
-        let weight = self.config().object_weight as f32;
-        for (cell, out) in bytes.chunks_exact(3).zip(out) {
-            *out = if OBJECTS.contains(&cell[0]) { weight } else { 1.0 };
+    /// Weights of the cells of symbolic observations, or of the pixels of pictures: `object_weight`, or `pixel_object_weight`, where there is an
+    /// object, otherwise 1.
+    pub fn weights(&self, bytes: &[u8], out: &mut [f32]) {
+        let (cell_weight, pixel_weight) =
+            (self.config().object_weight as f32, self.config().pixel_object_weight as f32);
+        match (&self.object_tiles, &self.model.observation) {
+            (Some(tiles), &dreamer::Observation::Image { height, width, .. }) => {
+                tiles.weights(bytes, height, width, pixel_weight, out);
+            }
+            _ => {
+                for (cell, out) in bytes.chunks_exact(3).zip(out) {
+                    *out = if OBJECTS.contains(&cell[0]) { cell_weight } else { 1.0 };
+                }
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! told from the observation.
 
 mod batches;
+mod choices;
 mod files;
 mod keeping;
 
@@ -12,8 +13,15 @@ use dreamer_fast::replay::{
     ActionKind, Address, BatchMut, BatchStats, Layout, Obs, ObsKind, ObsMut, Replay, Row, Sampling, Weighting, Windows,
 };
 
-const WITHIN: Sampling =
-    Sampling { windows: Windows::Within, weighting: Weighting::Episodes, unfinished: false, reward_fraction: 0.0 };
+const WITHIN: Sampling = Sampling {
+    windows: Windows::Within,
+    weighting: Weighting::Episodes,
+    unfinished: false,
+    reward_fraction: 0.0,
+    win_fraction: 0.0,
+    last_rows: true,
+    reward_before_action: false,
+};
 const ACROSS: Sampling = Sampling { windows: Windows::Across, ..WITHIN };
 const ROOM: usize = 1 << 30;
 
@@ -81,6 +89,7 @@ fn sample(replay: &Replay, how: &Sampling, t: usize, b: usize, update: u64) -> B
         ObsKind::Floats => ObsMut::Floats(&mut floats),
     };
     let stats = replay.fill(
+        how,
         &addresses,
         &mut BatchMut {
             observation,

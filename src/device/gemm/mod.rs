@@ -347,7 +347,8 @@ pub fn gemm_windows<R: Real>(
     );
     let steps = precision.steps();
     let folded = windows.folded(steps).filter(|_| rows.start.is_multiple_of(steps));
-    let windows = folded.unwrap_or_else(|| panic!("gemm_windows: {windows:?} from row {} in {precision:?}", rows.start));
+    let windows =
+        folded.unwrap_or_else(|| panic!("gemm_windows: {windows:?} from row {} in {precision:?}", rows.start));
     check_packed::<R>(precision, packed_b.len(), k, n);
     check("c", c.len(), windows.rows(), n, n);
     check("image", image.len(), 1, windows.reach(), windows.reach());
@@ -362,14 +363,7 @@ pub fn gemm_windows<R: Real>(
 ///
 /// # Panics
 /// If a slice does not hold its matrix or the image its windows, or if more than [`HEIGHT`] windows stand side by side.
-pub fn gemm_windows_tn<R: Real>(
-    precision: Precision,
-    windows: &Sliding,
-    n: usize,
-    image: &[R],
-    dy: &[R],
-    c: &mut [R],
-) {
+pub fn gemm_windows_tn<R: Real>(precision: Precision, windows: &Sliding, n: usize, image: &[R], dy: &[R], c: &mut [R]) {
     assert!(windows.across <= HEIGHT, "gemm_windows_tn: {} windows side by side", windows.across);
     check("dy", dy.len(), windows.rows(), n, n);
     check("c", c.len(), windows.columns(), n, n);

@@ -168,7 +168,14 @@ unsafe fn gradient<L: Lanes>(p: &Gradient<L::Element>) {
                 // The windows of a row are paired among themselves, so that rows of an odd number end in half a pair.
                 let height = if w.across == across { rows } else { w.across };
                 for row in (0..rows).step_by(height) {
-                    copy::<L>(dy.add(row * p.n), p.n, height, columns, panel.add(row / w.across * pairs * width), width);
+                    copy::<L>(
+                        dy.add(row * p.n),
+                        p.n,
+                        height,
+                        columns,
+                        panel.add(row / w.across * pairs * width),
+                        width,
+                    );
                 }
             }
             for run in 0..w.runs {

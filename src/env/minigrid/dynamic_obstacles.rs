@@ -67,14 +67,13 @@ impl Task for DynamicObstacles {
         let ahead = world.grid.at(world.front());
         let blocked = ahead != Cell::EMPTY && ahead != Cell::GOAL;
 
-        // Each ball moves to one of the eight cells around it; the agent moves after them.
+        // Each ball moves to one of the eight cells around it, and never stands on the border, which is wall; the agent moves after them.
         for i in 0..world.places.len() {
             let old = world.places[i];
-            let at = world.grid.point(old);
-            if let Some(new) = world.find_empty(Point::new(at.x - 1, at.y - 1), (3, 3), TRIES, |_| false) {
+            if let Some(new) = world.find_empty_around(old, TRIES) {
                 world.grid.set_at(old, Cell::EMPTY);
-                world.grid.set(new, Cell::ball(color::BLUE));
-                world.places[i] = world.grid.index(new);
+                world.grid.set_at(new, Cell::ball(color::BLUE));
+                world.places[i] = new;
             }
         }
         let outcome = world.act(action);

@@ -97,6 +97,22 @@ impl World {
         None
     }
 
+    /// The same for the nine cells around one that does not lie on the grid's border, that one included: as nothing is clipped, indices
+    /// will do.
+    #[inline]
+    pub fn find_empty_around(&mut self, center: Index, tries: u32) -> Option<Index> {
+        let down = self.grid.offset(1) as usize;
+        let corner = center - down - 1;
+        for _ in 0..tries {
+            let right = self.integer(0, 3) as usize;
+            let index = corner + right + down * self.integer(0, 3) as usize;
+            if self.grid.at(index) == Cell::EMPTY && index != self.agent {
+                return Some(index);
+            }
+        }
+        None
+    }
+
     /// Puts an object at a random empty position of a rectangle, see [`World::find_empty`].
     ///
     /// minigrid gives up after some 1000 tries in some places; here the search goes on, which no layout has been seen to need.

@@ -1,0 +1,28 @@
+//! A whole training step, as `dreamer-fast bench` runs it: `cargo bench --bench train_step [-- NAME]`.
+
+use std::sync::Arc;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use dreamer_fast::autodiff::Params;
+use dreamer_fast::device::Pool;
+use dreamer_fast::dreamer::init::init;
+use dreamer_fast::run::args::{BenchConfig, BenchMode};
+use dreamer_fast::run::bench::work::{model, work};
+
+fn train_step(criterion: &mut Criterion) {
+    let pool = Arc::new(Pool::new(0).expect("threads start"));
+    for config in [BenchConfig::Grid, BenchConfig::Small] {
+        let model = model(config).expect("the sizes fit together");
+        let mut params = Params::new(Arc::new(model.layout()));
+        init(&model, &mut params, 0);
+        let mut work = work(&model, BenchMode::TrainStep, params, &pool);
+        criterion.bench_function(config.name(), |bencher| bencher.iter(&mut work));
+    }
+}
+
+criterion_group! {
+    name = all;
+    config = Criterion::default().sample_size(10);
+    targets = train_step
+}
+criterion_main!(all);

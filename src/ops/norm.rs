@@ -1,0 +1,158 @@
+//! Normalisation of every row, with a learned scale and, for layer norm, a learned offset.
+//!
+//! ```text
+//! (Z1) layer: m = mean x      s = 1 / sqrt(mean (x - m)^2 + eps)
+//!      rms:   m = 0           s = 1 / sqrt(mean x^2 + eps)
+//! (Z2) n   = (x - m) s
+//! (Z3) y   = n scale (+ offset, layer only)
+//! (Z4) dn  = dy scale         dx += s [ dn - n mean(dn n) (- mean dn, layer only) ]
+//! (Z5) dscale += sum_rows dy n                doffset += sum_rows dy
+//! ```
+//! Sources: Ba et al., 2016, with Keras' eps of 1e-3, as danijar/dreamerv2 uses it; Zhang and Sennrich, 2019, with the eps of 1e-4 of
+//! danijar/dreamerv3.
+//!
+//! | tensor | shape |
+//! |---|---|
+//! | x, y | [rows, n] |
+//! | scale, offset | `[n]` |
+
+use super::linear::add_rows;
+use crate::autodiff::op::{Backward, Cost, Forward, Op, WeightSplit, Weights, take};
+use crate::autodiff::{Graph, Var};
+use crate::base::Real;
+use crate::device::simd::vectorize;
+
+/// Added to the variance of a layer norm.
+const LAYER_EPS: f64 = 1e-3;
+
+/// Added to the mean square of an RMS norm.
+const RMS_EPS: f64 = 1e-4;
+
+impl<R: Real> Graph<R> {
+    /// Each row of x [.., n] less its mean, over its standard deviation, times `scale` `[n]`, plus `offset` `[n]`.
+    pub fn layer_norm(&mut self, x: Var, scale: Var, offset: Var) -> Var {
+        self.norm(x, &[scale, offset])
+    }
+
+    /// Each row of x [.., n] over the root of its mean square, times `scale` `[n]`.
+    pub fn rms_norm(&mut self, x: Var, scale: Var) -> Var {
+        self.norm(x, &[scale])
+    }
+
+    fn norm(&mut self, x: Var, learned: &[Var]) -> Var {
+        let (shape, rows, n) = (self.shape(x).to_vec(), self.height(x), self.width(x));
+        for &p in learned {
+            assert_eq!(self.shape(p), [n], "norm: x is {shape:?} but a scale or offset is {:?}", self.shape(p));
+        }
+        let inputs: Vec<Var> = std::iter::once(x).chain(learned.iter().copied()).collect();
+        let [y] = self.call(Norm { rows, n, centred: learned.len() > 1 }, &inputs, [&shape]);
+        y
+    }
+}
+
+#[derive(Clone)]
+struct Norm {
+    rows: usize,
+    n: usize,
+    /// Layer norm takes the mean away, RMS norm does not.
+    centred: bool,
+}
+
+impl Norm {
+    /// (Z1): the mean that is taken away and the factor.
+    #[inline(always)]
+    fn moments<R: Real>(&self, x: &[R]) -> (R, R) {
+        let n = R::of(self.n as f64);
+        let m = if self.centred { x.iter().copied().sum::<R>() / n } else { R::ZERO };
+        let square = x.iter().map(|&x| (x - m) * (x - m)).sum::<R>() / n;
+        let eps = if self.centred { LAYER_EPS } else { RMS_EPS };
+        (m, R::ONE / (square + R::of(eps)).sqrt())
+    }
+}
+
+impl<R: Real> Op<R> for Norm {
+    fn name(&self) -> &'static str {
+        if self.centred { "layer_norm" } else { "rms_norm" }
+    }
+
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn whole(&self, input: usize) -> bool {
+        input > 0
+    }
+
+    fn cost(&self) -> Cost {
+        let n = (self.rows * self.n) as f64;
+        Cost { flops: 8.0 * n, bytes: 8.0 * n }
+    }
+
+    fn forward(&self, io: Forward<'_, R>) {
+        let [x, scale, offset, ..] = io.x;
+        let [y] = take(io.y);
+        for (y, x) in y.chunks_exact_mut(self.n).zip(x.chunks_exact(self.n)) {
+            vectorize!(|| {
+                let (m, s) = self.moments(x);
+                for i in 0..y.len() {
+                    y[i] = (x[i] - m) * s * scale[i]; // (Z2) (Z3)
+                }
+                if self.centred {
+                    y.iter_mut().zip(offset).for_each(|(y, &o)| *y += o);
+                }
+            });
+        }
+    }
+
+    fn backward(&self, io: Backward<'_, R>) {
+        let [x, scale, ..] = io.x;
+        let ([Some(dy), ..], [Some(dx), ..]) = (io.dy, io.dx) else { return };
+        let count = R::of(self.n as f64);
+        let rows = x.chunks_exact(self.n).zip(dy.chunks_exact(self.n)).zip(dx.chunks_exact_mut(self.n));
+        for ((x, dy), dx) in rows {
+            vectorize!(|| {
+                // (Z4)
+                let (m, s) = self.moments(x);
+                let (mut mean, mut along) = (R::ZERO, R::ZERO);
+                for i in 0..x.len() {
+                    let dn = dy[i] * scale[i];
+                    mean += dn;
+                    along += dn * (x[i] - m) * s;
+                }
+                let mean = if self.centred { mean / count } else { R::ZERO };
+                let along = along / count;
+                for i in 0..x.len() {
+                    dx[i] += s * (dy[i] * scale[i] - mean - (x[i] - m) * s * along);
+                }
+            });
+        }
+    }
+
+    fn weight_split(&self) -> WeightSplit {
+        // As the convolutions do: eight sums over rows keep a few workers busy.
+        WeightSplit::Rows(self.rows.div_ceil(8))
+    }
+
+    fn backward_weights(&self, io: Weights<'_, R>) {
+        // (Z5)
+        let (x, dy) = (io.x[0], io.dy[0]);
+        if let Some(dscale) = io.dw[1] {
+            let dscale = dscale.all();
+            for (x, dy) in x.chunks_exact(self.n).zip(dy.chunks_exact(self.n)) {
+                vectorize!(|| {
+                    let (m, s) = self.moments(x);
+                    for i in 0..x.len() {
+                        dscale[i] += dy[i] * (x[i] - m) * s;
+                    }
+                });
+            }
+        }
+        if let Some(doffset) = io.dw[2] {
+            add_rows(dy, doffset.all());
+        }
+    }
+
+    fn with_rows(&self, rows: usize) -> Option<Box<dyn Op<R>>> {
+        Some(Box::new(Norm { rows, ..self.clone() }))
+    }
+}

@@ -1,0 +1,271 @@
+//! `dreamer-fast probes`: does the whole agent learn what is known exactly?
+//!
+//! Every probe (`src/env/probe.rs`) is trained by the preset `probe` with the parts that `train` has: collector, replay, training step.
+//! Then the greedy policy plays fresh episodes. It passes if every episode earns the best return and if the value head is within
+//! the probe's tolerance of the exact value in every state on the way, the last one included.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use super::agent::{Agent, Learner};
+use super::args::ProbesArgs;
+use super::collect::{Actor, Collector, as_action};
+use super::evaluate::layout_seed;
+use super::world::World;
+use crate::autodiff::{Clock, Plan, Var};
+use crate::base::{Error, Result};
+use crate::config::{Config, Request, resolve};
+use crate::device::Pool;
+use crate::dreamer::heads;
+use crate::dreamer::policy::{Choice, Policy};
+use crate::env::probe::{PROBES, Question};
+use crate::env::{Env, Probe};
+use crate::replay::{Obs, Replay};
+use crate::report::Table;
+use crate::report::stdout::{self, say};
+
+/// Episodes played side by side after training.
+const EPISODES: usize = 64;
+
+/// How far a return may fall short where actions are continuous: a miss of 0.2 in a range of 2.
+const CONTINUOUS_SHORTFALL: f64 = 0.04;
+
+/// Settings of a probe over those of the preset.
+fn settings(question: Question) -> &'static [&'static str] {
+    match question {
+        // An actor of continuous actions learns by back-propagation, which is DreamerV1's way, with its latent.
+        Question::Continuous => {
+            &["actor_grad=dynamics", "actor_entropy=0", "latent=gaussian", "kl_balance=-1", "kl_scale=0.05"]
+        }
+        // A GRU forgets half of its state in a step until it has learned better.
+        Question::Memory(5) => &["steps=16400"],
+        Question::Memory(20) => &["steps=24400"],
+        _ => &[],
+    }
+}
+
+/// What one training came to.
+struct Outcome {
+    probe: usize,
+    /// The worst episode's return below the best return.
+    shortfall: f64,
+    /// The largest difference of a value from the exact one.
+    value_error: f64,
+    passed: bool,
+    seconds: f64,
+}
+
+/// Runs the command.
+pub fn command(args: &ProbesArgs) -> Result<ExitCode> {
+    let chosen: Vec<usize> =
+        (0..PROBES.len()).filter(|&i| args.only.is_empty() || args.only.iter().any(|id| PROBES[i].0 == id)).collect();
+    let configs: Vec<Vec<Config>> = chosen
+        .iter()
+        .map(|&i| (0..args.seeds as u64).map(|seed| config(i, seed, &args.set)).collect())
+        .collect::<Result<_>>()?;
+    let jobs: Vec<(usize, Config)> =
+        chosen.iter().zip(configs).flat_map(|(&i, seeds)| seeds.into_iter().map(move |c| (i, c))).collect();
+    let outcomes = run_all(&jobs, args.threads)?;
+
+    let mut table = Table::new(&["probe", ">passed", ">short of best", ">value error", ">allowed", ">s a seed"]);
+    let mut failed = 0;
+    for &i in &chosen {
+        let (id, ..) = PROBES[i];
+        let of: Vec<&Outcome> = outcomes.iter().filter(|o| o.probe == i).collect();
+        let worst = |f: &dyn Fn(&Outcome) -> f64| of.iter().map(|o| f(o)).fold(f64::NEG_INFINITY, f64::max);
+        let passed = of.iter().filter(|o| o.passed).count();
+        failed += usize::from(passed < of.len());
+        let discount = jobs.iter().find(|job| job.0 == i).expect("a probe has a seed").1.discount;
+        table.row([
+            id.to_string(),
+            format!("{passed} of {}", of.len()),
+            format!("{:.3}", worst(&|o| o.shortfall)),
+            format!("{:.3}", worst(&|o| o.value_error)),
+            format!("{:.3}", Probe::new(id).tolerance(discount)),
+            format!("{:.1}", of.iter().map(|o| o.seconds).sum::<f64>() / of.len() as f64),
+        ]);
+    }
+    stdout::write(table)?;
+    match failed {
+        0 => say!("all {} probes passed", chosen.len()),
+        _ => say!("{failed} of {} probes failed", chosen.len()),
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The configuration of a probe and seed.
+fn config(probe: usize, seed: u64, set: &[String]) -> Result<Config> {
+    let (id, question, _) = PROBES[probe];
+    let changes = settings(question).iter().map(|s| s.to_string()).chain(set.iter().cloned()).collect();
+    let request = Request {
+        preset: Some("probe".into()),
+        flags: vec![("task", id.into()), ("seed", seed.to_string()), ("threads", "1".into())],
+        set: changes,
+        ..Request::default()
+    };
+    Ok(resolve(&request)?.config)
+}
+
+/// Trains every job, as many at once as there are threads; outcomes in the order of the jobs.
+fn run_all(jobs: &[(usize, Config)], threads: usize) -> Result<Vec<Outcome>> {
+    let threads = match threads {
+        0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+        n => n,
+    };
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, Result<Outcome>)>> = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(jobs.len()) {
+            scope.spawn(|| {
+                while let Some((job, (probe, config))) =
+                    jobs.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed))
+                {
+                    let outcome = run(*probe, config);
+                    done.lock().expect("no worker panics while it holds the lock").push((job, outcome));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("every worker has ended");
+    done.sort_by_key(|(job, _)| *job);
+    done.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// Trains one probe and judges it.
+fn run(probe: usize, config: &Config) -> Result<Outcome> {
+    let begun = Instant::now();
+    let (id, question, _) = PROBES[probe];
+    let mut agent = Agent::new(World::new(config)?, Arc::new(Pool::new(config.threads)?));
+    train(&mut agent).map_err(|error| error.context(format_args!("{id}, seed {}", config.seed)))?;
+    let (shortfall, value_error) = judge(&mut agent);
+    let allowed = if question == Question::Continuous { CONTINUOUS_SHORTFALL } else { 1e-9 };
+    let passed = shortfall <= allowed && value_error <= Probe::new(id).tolerance(config.discount);
+    let seconds = begun.elapsed().as_secs_f64();
+    let verdict = if passed { "passed" } else { "FAILED" };
+    eprintln!(
+        "{id} seed {}: {verdict}, {shortfall:.3} short of the best return, value error {value_error:.3}",
+        config.seed
+    );
+    Ok(Outcome { probe, shortfall, value_error, passed, seconds })
+}
+
+/// The loop of `train` in memory: random play until `prefill`, then `pretrain` updates and `train_steps` every `train_every` steps.
+fn train(agent: &mut Agent) -> Result<()> {
+    let c = agent.world.config().clone();
+    let mut learner = Learner::new(agent);
+    let mut collector = Collector::new(agent)?;
+    let capacity = usize::try_from(c.replay_bytes).unwrap_or(usize::MAX);
+    let mut replay = Replay::in_memory(agent.world.layout.clone(), c.envs, capacity, c.seed);
+    let stride = collector.stride(agent);
+    if !c.train_every.is_multiple_of(stride) {
+        return Err(Error::new(format!(
+            "train_every={} is not a multiple of the {stride} steps that all environments take at once: choose one",
+            c.train_every
+        )));
+    }
+    let mut steps = 0;
+    while steps < c.steps {
+        let actor = match steps < c.prefill {
+            true => Actor::Random,
+            false => Actor::Policy { noise: c.expl_amount_at(steps) },
+        };
+        collector.step(agent, &mut replay, actor)?;
+        let before = steps;
+        steps += stride;
+        let updates = match (before < c.prefill, steps < c.prefill) {
+            (true, true) => 0,
+            (true, false) => c.pretrain,
+            _ if (steps - c.prefill) % c.train_every < stride => c.train_steps,
+            _ => 0,
+        };
+        for _ in 0..updates {
+            learner.update(agent, &replay)?;
+        }
+    }
+    Ok(())
+}
+
+/// Plays fresh episodes greedily. Returns how far the worst return is below the best one, and the largest error of a value.
+fn judge(agent: &mut Agent) -> (f64, f64) {
+    let c = agent.world.config().clone();
+    let mut probes: Vec<Probe> = (0..EPISODES).map(|_| Probe::new(&c.task)).collect();
+    for (k, probe) in probes.iter_mut().enumerate() {
+        probe.reset(Some(layout_seed(c.seed, k)));
+    }
+    let best: Vec<f64> = probes.iter().map(Probe::best_return).collect();
+    let mut returns = [0.0; EPISODES];
+    let mut over = [false; EPISODES];
+    let mut policy = Policy::new(&agent.world.model, &agent.params, EPISODES, false, &agent.pool);
+    let mut critic = Critic::new(agent);
+    let mut actions = vec![0.0; EPISODES * agent.world.model.actions.size()];
+    let width = agent.world.model.actions.size();
+    let mut value_error: f64 = 0.0;
+    for t in 0.. {
+        observe(agent, &probes, policy.obs_mut());
+        policy.act(&mut agent.params, &[t == 0; EPISODES], Choice::Mode, Clock { seed: c.seed, step: t }, &mut actions);
+        let values = critic.values(agent, policy.state());
+        for i in (0..EPISODES).filter(|&i| !over[i]) {
+            let error = (f64::from(values[i]) - probes[i].value(c.discount)).abs();
+            // A NaN stays, and passes no bound.
+            value_error = if error > value_error || error.is_nan() { error } else { value_error };
+        }
+        // The last state of an episode has a value, too, so an episode is over one step after it ended.
+        over.iter_mut().zip(&probes).for_each(|(over, probe)| *over |= probe.is_over());
+        if over.iter().all(|&o| o) {
+            break;
+        }
+        for i in (0..EPISODES).filter(|&i| !over[i]) {
+            let action = as_action(&agent.world.model.actions, &actions[i * width..(i + 1) * width]);
+            returns[i] += probes[i].step(action).reward;
+        }
+    }
+    let shortfall = best.iter().zip(&returns).map(|(best, earned)| best - earned).fold(f64::NEG_INFINITY, f64::max);
+    (shortfall, value_error)
+}
+
+/// Observations of all probes `[n, size]` as the network sees them.
+fn observe(agent: &Agent, probes: &[Probe], out: &mut [f32]) {
+    let size = agent.world.model.observation.size();
+    let mut bytes = vec![0; size];
+    let mut floats = vec![0.0; size];
+    for (probe, out) in probes.iter().zip(out.chunks_exact_mut(size)) {
+        if probe.question() == Question::Image {
+            probe.write_bytes(&mut bytes);
+            agent.world.encode(Obs::Bytes(&bytes), out);
+        } else {
+            probe.write_floats(&mut floats);
+            agent.world.encode(Obs::Floats(&floats), out);
+        }
+    }
+}
+
+/// The value head on latent states, compiled.
+struct Critic {
+    plan: Plan<f32>,
+    stoch: Var,
+    deter: Var,
+    value: Var,
+}
+
+impl Critic {
+    fn new(agent: &Agent) -> Self {
+        let model = &agent.world.model;
+        let mut g = model.graph(&agent.params.layout);
+        let stoch = g.input("stoch", &[EPISODES, model.stoch()]);
+        let deter = g.input("deter", &[EPISODES, model.deter()]);
+        let value = heads::value(&mut g, model, "value", &[stoch, deter]).mean(&mut g, model);
+        g.keep(value);
+        Critic { plan: Plan::new(g, &[], agent.pool.clone()), stoch, deter, value }
+    }
+
+    /// Values [n] of the states (stoch [n, S], deter [n, D]).
+    fn values(&mut self, agent: &mut Agent, state: (&[f32], &[f32])) -> &[f32] {
+        self.plan.input_mut(self.stoch).copy_from_slice(state.0);
+        self.plan.input_mut(self.deter).copy_from_slice(state.1);
+        self.plan.run(&mut agent.params, Clock { seed: 0, step: 0 });
+        self.plan.value(self.value)
+    }
+}

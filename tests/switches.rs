@@ -1,0 +1,363 @@
+//! Does each switch do what its key says? Ops against their formulas written out, losses against the terms that they are made of, and what a run
+//! stores and shows against the worlds that it came from.
+
+use std::f64::consts::PI;
+use std::sync::Arc;
+
+use dreamer_fast::autodiff::{Clock, Graph, Layout, Params, Plan, Var};
+use dreamer_fast::base::Philox;
+use dreamer_fast::base::philox::stream;
+use dreamer_fast::config::resolve::{Request, resolve};
+use dreamer_fast::config::{ActorGrad, Config, ImagPrior, Latent, Norm, ScalarDist};
+use dreamer_fast::device::Pool;
+use dreamer_fast::dreamer::checks::{parameters, training_step, whole_losses};
+use dreamer_fast::dreamer::policy::Dreamer;
+use dreamer_fast::dreamer::step::TrainStep;
+use dreamer_fast::dreamer::{Actions, Model, Observation};
+use dreamer_fast::replay::{Obs, Replay};
+use dreamer_fast::run::agent::Agent;
+use dreamer_fast::run::collect::{Actor, Collector};
+use dreamer_fast::run::world::World;
+
+fn pool() -> Arc<Pool> {
+    Arc::new(Pool::new(1).unwrap())
+}
+
+fn normals(n: usize, seed: u64) -> Vec<f64> {
+    let mut rng = Philox::new(seed, stream::TEST, 5);
+    (0..n).map(|_| rng.normal()).collect()
+}
+
+/// What `build` computes from tensors of these shapes and values.
+fn eval(tensors: &[(&[usize], &[f64])], build: impl Fn(&mut Graph<f64>, &[Var]) -> Vec<Var>) -> Vec<Vec<f64>> {
+    let mut layout = Layout::new();
+    layout.group("given", tensors.iter().enumerate().map(|(i, (shape, _))| (format!("t{i}"), shape.to_vec())));
+    let mut params = Params::new(Arc::new(layout));
+    for (i, (_, values)) in tensors.iter().enumerate() {
+        params.value_mut(&format!("t{i}")).copy_from_slice(values);
+    }
+    let mut graph = Graph::new(params.layout.clone());
+    let vars: Vec<Var> = (0..tensors.len()).map(|i| graph.param(&format!("t{i}"))).collect();
+    let results = build(&mut graph, &vars);
+    results.iter().for_each(|&v| {
+        graph.keep(v);
+    });
+    let mut plan = Plan::new(graph, &[], pool());
+    plan.run(&mut params, Clock::default());
+    results.iter().map(|&v| plan.value(v).to_vec()).collect()
+}
+
+#[track_caller]
+fn close(got: &[f64], want: &[f64]) {
+    assert_eq!(got.len(), want.len());
+    let largest = want.iter().fold(1.0_f64, |a, w| a.max(w.abs()));
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        assert!((g - w).abs() / largest <= 1e-12, "element {i}: {g} but {w} is wanted");
+    }
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+#[test]
+fn norms_by_their_formulas() {
+    let (rows, n) = (3, 5);
+    let (x, scale, offset) = (normals(rows * n, 1), normals(n, 2), normals(n, 3));
+    let got = eval(&[(&[rows, n], &x), (&[n], &scale), (&[n], &offset)], |g, t| {
+        vec![g.layer_norm(t[0], t[1], t[2]), g.rms_norm(t[0], t[1])]
+    });
+    let mean = |row: usize, f: &dyn Fn(f64) -> f64| x[row * n..][..n].iter().map(|&x| f(x)).sum::<f64>() / n as f64;
+    let layer = |at: usize| {
+        let middle = mean(at / n, &|x| x);
+        let variance = mean(at / n, &|x| (x - middle).powi(2));
+        (x[at] - middle) / (variance + 1e-3).sqrt() * scale[at % n] + offset[at % n]
+    };
+    let rms = |at: usize| x[at] / (mean(at / n, &|x| x * x) + 1e-4).sqrt() * scale[at % n];
+    close(&got[0], &(0..rows * n).map(layer).collect::<Vec<_>>());
+    close(&got[1], &(0..rows * n).map(rms).collect::<Vec<_>>());
+}
+
+/// danijar/dreamerv2 `nets.py`, GRUCell: reset, cand, update; the update gate's bias is -1.
+#[test]
+fn the_gru_of_version_2_by_its_formulas() {
+    let (rows, d) = (3, 4);
+    let (a, h) = (normals(rows * 3 * d, 1), normals(rows * d, 2));
+    let got = eval(&[(&[rows, 3 * d], &a), (&[rows, d], &h)], |g, t| vec![g.norm_gru_cell(t[0], t[1])]);
+    let next = |at: usize| {
+        let gate = |k: usize| a[at / d * 3 * d + k * d + at % d];
+        let (reset, update) = (sigmoid(gate(0)), sigmoid(gate(2) - 1.0));
+        update * (reset * gate(1)).tanh() + (1.0 - update) * h[at]
+    };
+    close(&got[0], &(0..rows * d).map(next).collect::<Vec<_>>());
+}
+
+#[test]
+fn silu_symlog_and_weighted_squares_by_their_formulas() {
+    let (rows, pixels, channels) = (2, 3, 2);
+    let n = rows * pixels * channels;
+    let (mu, x, w) = (normals(n, 1), normals(n, 2), normals(rows * pixels, 3));
+    let got = eval(&[(&[rows, n / rows], &mu), (&[rows, n / rows], &x), (&[rows, pixels], &w)], |g, t| {
+        let log = g.symlog(t[0]);
+        vec![g.silu(t[0]), log, g.symexp(log), g.weighted_normal_nll(t[0], t[1], t[2], rows), g.symexp(t[0])]
+    });
+    close(&got[0], &mu.iter().map(|x| x * sigmoid(*x)).collect::<Vec<_>>());
+    close(&got[1], &mu.iter().map(|x| x.signum() * (1.0 + x.abs()).ln()).collect::<Vec<_>>());
+    close(&got[2], &mu);
+    let nll = |row: usize| {
+        let at = row * pixels * channels..(row + 1) * pixels * channels;
+        at.map(|i| w[i / channels] * (mu[i] - x[i]).powi(2) / 2.0 + (2.0 * PI).ln() / 2.0).sum()
+    };
+    close(&got[3], &(0..rows).map(nll).collect::<Vec<_>>());
+    close(&got[4], &mu.iter().map(|x| x.signum() * (x.abs().exp() - 1.0)).collect::<Vec<_>>());
+}
+
+/// The tiny model of the gradient checks with discrete actions, changed.
+fn model(change: impl Fn(&mut Config)) -> Model {
+    let tiny = whole_losses().into_iter().find(|case| case.name == "vector, discrete").expect("a tiny model").model;
+    let mut config = tiny.config;
+    change(&mut config);
+    Model::new(&config, Observation::Vector { size: 5 }, Actions::Discrete(4)).unwrap()
+}
+
+/// A training step that has run once, and its parameters.
+fn ran(change: impl Fn(&mut Config)) -> (TrainStep<f64>, Params<f64>) {
+    let model = model(change);
+    let mut params = parameters::<f64>(&model);
+    let mut step = training_step(&model, &params, &pool());
+    step.gradients(&mut params, 9);
+    (step, params)
+}
+
+fn group<'a>(params: &'a Params<f64>, name: &str) -> &'a [f64] {
+    &params.grad.all()[params.layout.group_range(name)]
+}
+
+/// DreamerV2, eq. (6) with both gradients: the loss and its gradient lie between those of the two, by the share.
+#[test]
+fn the_mixed_gradient_is_the_weighted_sum_of_the_two() {
+    let of = |share: Option<f64>| {
+        ran(|c| {
+            c.actor_grad = share.map_or(ActorGrad::Reinforce, |_| ActorGrad::Mixed);
+            c.actor_grad_mix = share.unwrap_or(0.1);
+        })
+    };
+    let [(_, reinforce), (_, none), (dynamics, all), (_, some)] = [None, Some(0.0), Some(1.0), Some(0.3)].map(of);
+    close(group(&none, "actor"), group(&reinforce, "actor"));
+    let between = group(&all, "actor").iter().zip(group(&reinforce, "actor")).map(|(d, r)| 0.3 * d + 0.7 * r);
+    close(group(&some, "actor"), &between.collect::<Vec<_>>());
+    // All of it through the dynamics: minus the weighed mean of the returns of the states 0 .. H-1.
+    let (returns, n) = (dynamics.plan.value(dynamics.behavior.returns), dynamics.model.starts());
+    let gain = returns.iter().enumerate().map(|(at, r)| 0.99_f64.powi((at / n) as i32) * r).sum::<f64>();
+    close(&[dynamics.plan.scalar(dynamics.behavior.actor_loss)], &[-gain / returns.len() as f64]);
+    assert!(group(&all, "actor").iter().zip(group(&reinforce, "actor")).any(|(d, r)| (d - r).abs() > 1e-6));
+}
+
+/// The critic's optimizer sees a share of the actor's gradient, and nobody else sees a difference.
+#[test]
+fn the_actors_gradient_reaches_the_value_by_its_share() {
+    let [(_, without), (_, half), (step, whole)] = [0.0, 0.5, 1.0].map(|share| ran(|c| c.value_actor_grad = share));
+    for name in ["model", "actor"] {
+        assert!(group(&without, name) == group(&whole, name), "the gradients of {name}");
+    }
+    let (none, all) = (group(&without, "value"), group(&whole, "value"));
+    let middle: Vec<f64> = none.iter().zip(all).map(|(a, b)| 0.5 * (a + b)).collect();
+    close(group(&half, "value"), &middle);
+    // A larger bias of the value makes every return larger, so that the actor's loss falls: its gradient pulls the value up.
+    let bias = |params: &Params<f64>| params.grad("value.out.b")[0];
+    assert!(bias(&whole) < bias(&without), "{} {}", bias(&whole), bias(&without));
+    let scalar = |v| step.plan.scalar(v);
+    let behavior = &step.behavior;
+    close(&[scalar(behavior.value_objective)], &[scalar(behavior.value_loss) + scalar(behavior.actor_loss)]);
+}
+
+#[test]
+fn without_discount_weights_every_step_counts_alike() {
+    let (step, _) = ran(|c| c.discount_weights = false);
+    let (returns, values) = (step.plan.value(step.behavior.returns), step.plan.value(step.behavior.values));
+    let n = returns.len() as f64;
+    let square = |(r, v): (&f64, &f64)| (r - v).powi(2) / 2.0 + (2.0 * PI).ln() / 2.0;
+    close(&[step.plan.scalar(step.behavior.value_loss)], &[returns.iter().zip(values).map(square).sum::<f64>() / n]);
+    close(&[step.plan.scalar(step.behavior.actor_loss)], &[-returns.iter().sum::<f64>() / n]);
+}
+
+/// Open-loop predictions after one step under several draws of the noise: the stochastic state is what reconstructions differ by.
+#[test]
+fn the_mean_of_the_prior_has_no_chance_in_it() {
+    for latent in [Latent::Gaussian, Latent::Categorical] {
+        for (imag_prior, alike) in [(ImagPrior::Sample, false), (ImagPrior::Mean, true)] {
+            let model = model(|c| {
+                (c.latent, c.latent_classes, c.imag_prior) = (latent, 4, imag_prior);
+            });
+            let mut params = parameters::<f64>(&model);
+            let mut dreamer = Dreamer::new(&model, &params, 1, &pool());
+            let (stoch, deter) = (vec![0.3; model.stoch()], vec![0.2; model.deter()]);
+            let mut seen = Vec::new();
+            for step in 0..8 {
+                dreamer.begin(&stoch, &deter);
+                let clock = Clock { seed: 1, step };
+                seen.push(dreamer.step(&mut params, &[0.0, 1.0, 0.0, 0.0], clock).to_vec());
+            }
+            assert_eq!(seen.iter().all(|decoded| *decoded == seen[0]), alike, "{latent} {imag_prior}");
+        }
+    }
+}
+
+/// A head that learns the symlog of a number predicts its symexp.
+#[test]
+fn symlog_heads_predict_in_the_units_of_the_reward() {
+    let (step, mut params) = ran(|c| {
+        (c.reward_dist, c.value_dist) = (ScalarDist::SymlogNormal, ScalarDist::SymlogNormal);
+    });
+    // Biases alone speak: a reward and a value of 2 in symlog, which is e^2 - 1 in units of the reward.
+    for head in ["reward", "value"] {
+        params.value_mut(&format!("{head}.out.w")).fill(0.0);
+        params.value_mut(&format!("{head}.out.b")).fill(2.0);
+    }
+    let mut step = training_step(&step.model, &params, &pool());
+    step.gradients(&mut params, 9);
+    let values = step.plan.value(step.behavior.values);
+    close(values, &vec![2.0_f64.exp() - 1.0; values.len()]);
+    let nll = |x: &f64| (2.0 - x.signum() * (1.0 + x.abs()).ln()).powi(2) / 2.0 + (2.0 * PI).ln() / 2.0;
+    let target = step.plan.value(step.batch.reward);
+    let (name, reward_loss) = step.scalars[1];
+    assert_eq!(name, "reward_loss");
+    close(&[step.plan.scalar(reward_loss)], &[target.iter().map(nll).sum::<f64>() / target.len() as f64]);
+}
+
+/// Norms have parameters of their own, which begin as the identity; without them a model has those of DreamerV1.
+#[test]
+fn norms_add_scales_and_offsets() {
+    let names = |norm, gru_norm| {
+        let model = model(|c| (c.norm, c.gru_norm) = (norm, gru_norm));
+        let mut params = Params::<f64>::new(Arc::new(model.layout()));
+        dreamer_fast::dreamer::init::init(&model, &mut params, 0);
+        for entry in model.layout().entries() {
+            let values = params.value(&entry.name);
+            assert!(!entry.name.ends_with(".scale") || values.iter().all(|&x| x == 1.0), "{}", entry.name);
+            assert!(!entry.name.ends_with(".offset") || values.iter().all(|&x| x == 0.0), "{}", entry.name);
+        }
+        let names: Vec<String> = model.layout().entries().iter().map(|e| e.name.clone()).collect();
+        names
+    };
+    let plain = names(Norm::None, Norm::None);
+    assert!(!plain.iter().any(|name| name.ends_with(".scale") || name.ends_with(".offset")));
+    assert!(plain.contains(&"rssm.gru.wx".to_string()) && !plain.contains(&"rssm.gru.w".to_string()));
+    let gru = names(Norm::None, Norm::Layer);
+    let added: Vec<&String> = gru.iter().filter(|name| !plain.contains(name)).collect();
+    assert_eq!(added, ["rssm.gru.w", "rssm.gru.b", "rssm.gru.scale", "rssm.gru.offset"]);
+    let all = names(Norm::Rms, Norm::None);
+    let added: Vec<&String> = all.iter().filter(|name| !plain.contains(name)).collect();
+    assert!(added.iter().all(|name| name.ends_with(".scale") && !name.contains(".out")), "{added:?}");
+    for name in ["enc.h0", "rssm.img1", "rssm.img2", "rssm.obs1", "dec.h0", "reward.h0", "actor.h1", "value.h0"] {
+        assert!(added.contains(&&format!("{name}.scale")), "{name}");
+    }
+}
+
+/// The preset `debug` for a task, with changes `key=value`.
+fn debug(task: &str, changes: &[&str]) -> Config {
+    let set = changes.iter().map(|change| change.to_string()).collect();
+    let flags = vec![("task", task.into())];
+    resolve(&Request { preset: Some("debug".into()), flags, set, ..Request::default() }).unwrap().config
+}
+
+/// An untrained agent, its environments, and its empty replay.
+fn beginner(config: &Config) -> (Agent, Collector, Replay) {
+    let agent = Agent::new(World::new(config).unwrap(), pool());
+    let collector = Collector::new(&agent).unwrap();
+    let replay = Replay::in_memory(agent.world.layout.clone(), config.envs, 1 << 30, config.seed);
+    (agent, collector, replay)
+}
+
+/// The first episodes are won, in as few steps as there can be, and those after them are not planned.
+#[test]
+fn the_first_episodes_follow_the_shortest_plan() {
+    for actor in [Actor::Random, Actor::Policy { noise: 1.0 }] {
+        let config = debug("Simple-10x10", &["envs=3", "expert_episodes=7", "time_limit=60"]);
+        let (mut agent, mut collector, mut replay) = beginner(&config);
+        let mut ends = Vec::new();
+        while ends.len() < 25 {
+            ends.extend(collector.step(&mut agent, &mut replay, actor).unwrap());
+        }
+        let won: Vec<_> = ends.iter().filter(|end| end.success && end.total_reward == 1.0).collect();
+        assert!(won.len() >= 7 && won.len() < 20, "{} of {} episodes", won.len(), ends.len());
+        assert!(ends[..7].iter().filter(|end| end.success && end.length <= 30).count() >= 5, "{ends:?}");
+        assert!(replay.episodes().filter(|(_, _, episode)| episode.total_reward() > 0.0).count() >= 7);
+    }
+    let (agent, ..) = beginner(&debug("MiniGrid-Dynamic-Obstacles-5x5-v0", &[]));
+    let mut config = agent.world.config().clone();
+    config.expert_episodes = 1;
+    let agent = Agent::new(World::new(&config).unwrap(), pool());
+    let refusal = Collector::new(&agent).err().expect("there are no plans").to_string();
+    assert!(refusal.contains("expert_episodes = 1") && refusal.contains("Dynamic-Obstacles"), "{refusal}");
+}
+
+/// An untrained policy that is asked for its most probable action takes the action that `Choice::Mode` gives; a sample differs soon.
+#[test]
+fn collecting_can_be_greedy() {
+    let actions = |greedy: &str| {
+        let config = debug("Simple-10x10", &["envs=4", greedy]);
+        let (mut agent, mut collector, mut replay) = beginner(&config);
+        // The last layer decides by its bias alone: action 1 is the most probable, but not by much.
+        agent.params.value_mut("actor.out.w").fill(0.0);
+        agent.params.value_mut("actor.out.b").copy_from_slice(&[0.0, 0.1, 0.05]);
+        (0..30).for_each(|_| {
+            collector.step(&mut agent, &mut replay, Actor::Policy { noise: 0.0 }).unwrap();
+        });
+        let mut counts = [0; 3];
+        for env in 0..4 {
+            let episode = replay.open_episode(env);
+            for row in 1..episode.rows() {
+                let mut action = [0.0; 3];
+                episode.copy_action(row, &mut action);
+                (0..3).filter(|&i| action[i] == 1.0).for_each(|i| counts[i] += 1);
+            }
+        }
+        counts
+    };
+    assert_eq!(actions("collect_greedy=true"), [0, 120, 0]);
+    assert!(actions("collect_greedy=false").iter().all(|&n| n > 10));
+}
+
+/// What a vector looks like to the network.
+#[test]
+fn vectors_can_be_seen_through_symlog() {
+    let worlds =
+        ["symlog_obs=false", "symlog_obs=true"].map(|change| World::new(&debug("Pendulum-v1", &[change])).unwrap());
+    let floats = [0.5_f32, -0.25, -7.0];
+    let [plain, symlog] = worlds.map(|world| {
+        let mut out = [0.0; 3];
+        world.encode(Obs::Floats(&floats), &mut out);
+        out
+    });
+    assert_eq!(plain, floats);
+    for (x, y) in floats.iter().zip(symlog) {
+        assert!((f64::from(y) - f64::from(x.signum()) * f64::from(1.0 + x.abs()).ln()).abs() < 1e-6, "{x} {y}");
+    }
+}
+
+/// The slow copy stands still between two of its steps, and the first update makes one.
+#[test]
+fn the_slow_value_can_follow_seldom() {
+    let (mut step, mut params) = ran(|c| (c.slow_value, c.slow_value_every, c.value_lr) = (1.0, 3, 0.01));
+    let copies = |params: &Params<f64>| params.value("slow.out.w") == params.value("value.out.w");
+    let mut seen = Vec::new();
+    for _ in 0..7 {
+        step.gradients(&mut params, 9);
+        step.update(&mut params);
+        seen.push(copies(&params));
+    }
+    assert_eq!(seen, [true, false, false, true, false, false, true]);
+}
+
+/// Weights of the world model's terms scale their gradients: a head that only one term trains has a gradient in proportion.
+#[test]
+fn terms_of_the_world_loss_have_weights() {
+    let of = |image_scale, reward_loss_scale| {
+        ran(|c| (c.image_scale, c.reward_loss_scale) = (image_scale, reward_loss_scale)).1
+    };
+    let (plain, weighed) = (of(1.0, 1.0), of(0.5, 3.0));
+    let times = |name: &str, factor: f64| plain.grad(name).iter().map(|g| g * factor).collect::<Vec<_>>();
+    close(weighed.grad("dec.out.w"), &times("dec.out.w", 0.5));
+    close(weighed.grad("reward.out.w"), &times("reward.out.w", 3.0));
+}
