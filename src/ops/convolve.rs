@@ -42,7 +42,8 @@ pub(super) fn product<R: Real>(
     scratch: &mut [R],
 ) {
     if let Some(sliding) = sliding(precision, w) {
-        for (image, y) in images.chunks_exact(w.image()).zip(y.chunks_exact_mut(w.count() * n)) {
+        for (i, y) in y.chunks_exact_mut(w.count() * n).enumerate() {
+            let [image, next] = with_next(images, w.image(), i);
             let image = match precision {
                 Precision::Full => image,
                 Precision::Bf16 => {
@@ -51,7 +52,7 @@ pub(super) fn product<R: Real>(
                     pairs
                 }
             };
-            gemm::gemm_windows(precision, &sliding, 0..w.patch(), w.patch(), n, image, packed, y, accumulate);
+            gemm::gemm_windows(precision, &sliding, 0..w.patch(), w.patch(), n, image, packed, y, accumulate, next);
         }
         return;
     }
@@ -72,7 +73,8 @@ pub(super) fn gradient<R: Real>(
     scratch: &mut [R],
 ) {
     if let Some(sliding) = sliding(precision, w) {
-        for (image, dy) in images.chunks_exact(w.image()).zip(dy.chunks_exact(w.count() * n)) {
+        for i in 0..images.len() / w.image() {
+            let ([image, next], [dy, next_dy]) = (with_next(images, w.image(), i), with_next(dy, w.count() * n, i));
             let image = match precision {
                 Precision::Full => image,
                 Precision::Bf16 => {
@@ -81,7 +83,7 @@ pub(super) fn gradient<R: Real>(
                     pairs
                 }
             };
-            gemm::gemm_windows_tn(precision, &sliding, n, image, dy, db);
+            gemm::gemm_windows_tn(precision, &sliding, n, image, dy, db, [next, next_dy]);
         }
         return;
     }
@@ -115,6 +117,12 @@ pub(super) fn gradient_transposed<R: Real>(
         let patches = gathered(w, images, scratch);
         gemm::gemm_tn(precision, 0..n, w.patch(), y.len() / n, y, n, patches, w.patch(), db, w.patch());
     }
+}
+
+/// Piece `i` of `len` elements each, and the one after it, which is empty at the end.
+fn with_next<R>(all: &[R], len: usize, i: usize) -> [&[R]; 2] {
+    let (piece, rest) = all[i * len..].split_at(len);
+    [piece, &rest[..len.min(rest.len())]]
 }
 
 /// The windows of a block of images as rows of a matrix.

@@ -208,6 +208,38 @@ impl<R: Real> Op<R> for Linear {
 
 /// Adds every row of `da` [rows, n] to `db` [n], in order.
 pub(super) fn add_rows<R: Real>(da: &[R], db: &mut [R]) {
+    /// Sums of longer rows are many enough to hide that each addition waits for the one before.
+    const SHORT: usize = 64;
     let n = db.len();
-    vectorize!(|| da.chunks_exact(n).for_each(|da| db.iter_mut().zip(da).for_each(|(db, &da)| *db += da)));
+    if n > SHORT {
+        vectorize!(|| da.chunks_exact(n).for_each(|da| db.iter_mut().zip(da).for_each(|(db, &da)| *db += da)));
+        return;
+    }
+    let mut first = 0;
+    while first < n {
+        let (da, db) = (&da[first.min(da.len())..], &mut db[first..]);
+        first += match n - first {
+            32.. => add_columns::<R, 32>(da, n, db),
+            16.. => add_columns::<R, 16>(da, n, db),
+            8.. => add_columns::<R, 8>(da, n, db),
+            4.. => add_columns::<R, 4>(da, n, db),
+            3 => add_columns::<R, 3>(da, n, db),
+            2 => add_columns::<R, 2>(da, n, db),
+            _ => add_columns::<R, 1>(da, n, db),
+        };
+    }
+}
+
+/// Adds the first `W` columns of rows that begin `n` apart to `db`, in order, with sums that stay in registers; returns `W`.
+fn add_columns<R: Real, const W: usize>(da: &[R], n: usize, db: &mut [R]) -> usize {
+    vectorize!(|| {
+        let mut sums: [R; W] = std::array::from_fn(|j| db[j]);
+        for row in da.chunks(n) {
+            if let Some(row) = row.first_chunk::<W>() {
+                sums = std::array::from_fn(|j| sums[j] + row[j]);
+            }
+        }
+        db[..W].copy_from_slice(&sums);
+    });
+    W
 }

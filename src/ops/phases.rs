@@ -121,7 +121,7 @@ impl Phases {
             let sliding = self.sliding(to - from);
             let rows = from * sliding.run..to * sliding.run;
             let x = &padded[(a + from + 1 - t) * line..];
-            gemm::gemm_windows(self.precision, &sliding, rows, self.rows(), n, x, packed, products, false);
+            gemm::gemm_windows(self.precision, &sliding, rows, self.rows(), n, x, packed, products, false, &[]);
             let rows = image.chunks_exact_mut(w.w * w.c).skip(w.stride * a).take(w.stride);
             for (r, row) in rows.enumerate() {
                 let width = w.stride * w.c;

@@ -8,6 +8,7 @@
 
 use std::mem::MaybeUninit;
 
+use super::ahead::{Ahead, LINE};
 use super::lanes::Lanes;
 use super::product::pieces;
 use super::tile::{self, Mode, Tile};
@@ -17,9 +18,6 @@ pub const HEIGHT: usize = 128;
 
 /// Bytes of a block of X, and of dY: two of each (this one and the next) and their part of C fit a second-level cache of 1 MiB.
 const CACHE: usize = 208 << 10;
-
-/// Bytes of a cache line, and of the longest vector.
-const LINE: usize = 64;
 
 /// The job; pointers to the first elements.
 pub(super) struct Gradient<E> {
@@ -138,7 +136,7 @@ unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element, pairs
     }
 }
 
-/// Copies `columns` columns of `rows` rows into rows of operands that begin `width` apart, with zeros to their ends.
+/// Copies `columns` columns of `rows` rows into rows of operands that begin `width` apart, with zeros to the end of the last vector.
 ///
 /// # Safety
 /// The processor has the instruction set of `L`; `from[i * ld..][..columns]` can be read and `width`, a multiple of `LEN`,
@@ -158,47 +156,13 @@ pub(super) unsafe fn copy<L: Lanes>(
             || {
                 for i in 0..rows.div_ceil(L::STEPS) {
                     let row = from.wrapping_add(i * L::STEPS * ld);
-                    for at in (0..width).step_by(L::LEN) {
-                        let left = columns.saturating_sub(at).min(L::LEN);
+                    for at in (0..columns).step_by(L::LEN) {
+                        let left = (columns - at).min(L::LEN);
                         let x = L::load_down(row.wrapping_add(at), ld, rows - i * L::STEPS, left);
                         x.store(to.add(i * width + at));
                     }
                 }
             },
         );
-    }
-}
-
-/// The lines of the next block of a matrix, asked for in equal portions.
-struct Ahead<E> {
-    row: *const E,
-    ld: usize,
-    rows: usize,
-    /// Bytes of a row, and how many of them are asked for already.
-    width: usize,
-    done: usize,
-    portion: usize,
-}
-
-impl<E> Ahead<E> {
-    fn new(row: *const E, ld: usize, rows: usize, columns: usize, portions: usize) -> Self {
-        let width = columns * size_of::<E>();
-        Ahead { row, ld, rows, width, done: 0, portion: (rows * width.div_ceil(LINE)).div_ceil(portions) }
-    }
-
-    fn ask<L: Lanes<Element = E>>(&mut self) {
-        for _ in 0..self.portion {
-            if self.rows == 0 {
-                return;
-            }
-            // SAFETY: asking for a line reads nothing.
-            unsafe { L::prefetch(self.row.wrapping_byte_add(self.done)) };
-            self.done += LINE;
-            if self.done >= self.width {
-                self.done = 0;
-                self.row = self.row.wrapping_add(self.ld);
-                self.rows -= 1;
-            }
-        }
     }
 }

@@ -21,6 +21,7 @@
 //! With `accumulate`, and in `gemm_tn`, a sum of [`BLOCK`] (`gemm_tn`: [`HEIGHT`]) steps starts from 0 and is then added to C,
 //! and so on, block after block: short sums lose less than a single one over tens of thousands of rows.
 
+mod ahead;
 mod bf16;
 mod gradient;
 mod lanes;
@@ -325,7 +326,7 @@ pub fn copy_image_tn<R: Real>(precision: Precision, step: usize, image: &[R], ou
 }
 
 /// `C (+)= P B`: P `[windows, window]` the windows over an image, B the rows `rows` of a packed matrix `[k, n]`, C `[windows, n]`;
-/// the image as [`copy_image`] makes it. Without `accumulate` the bits are those of [`gemm_packed`] with gathered windows.
+/// the image as [`copy_image`] makes it. `next` is memory that is read next, and asked for meanwhile. Without `accumulate` the bits are those of [`gemm_packed`] with gathered windows.
 ///
 /// # Panics
 /// If a slice does not hold its matrix or the image its windows, or if these do not [suit](Sliding::suits) the precision.
@@ -339,6 +340,7 @@ pub fn gemm_windows<R: Real>(
     packed_b: &[R],
     c: &mut [R],
     accumulate: bool,
+    next: &[R],
 ) {
     assert!(
         rows.len() == windows.columns() && rows.end <= k,
@@ -354,21 +356,36 @@ pub fn gemm_windows<R: Real>(
     check("image", image.len(), 1, windows.reach(), windows.reach());
     let width = panel_width::<R>();
     let (b, panel) = (packed_b[rows.start / steps * width..].as_ptr(), k.div_ceil(steps) * width);
-    let job = windows::Product { windows, n, image: image.as_ptr(), b, panel, c: c.as_mut_ptr(), accumulate };
+    let job = windows::Product { windows, n, image: image.as_ptr(), b, panel, c: c.as_mut_ptr(), accumulate, next };
     dispatch!(windows, precision, windows::Job::Product(job));
 }
 
 /// `C += P^T dY`: P `[windows, window]` the windows over an image, dY `[windows, n]`, C `[window, n]`; the image as
-/// [`copy_image_tn`] makes it.
+/// [`copy_image_tn`] makes it. `next` is memory that is read next, and asked for meanwhile.
 ///
 /// # Panics
 /// If a slice does not hold its matrix or the image its windows, or if more than [`HEIGHT`] windows stand side by side.
-pub fn gemm_windows_tn<R: Real>(precision: Precision, windows: &Sliding, n: usize, image: &[R], dy: &[R], c: &mut [R]) {
+pub fn gemm_windows_tn<R: Real>(
+    precision: Precision,
+    windows: &Sliding,
+    n: usize,
+    image: &[R],
+    dy: &[R],
+    c: &mut [R],
+    next: [&[R]; 2],
+) {
     assert!(windows.across <= HEIGHT, "gemm_windows_tn: {} windows side by side", windows.across);
     check("dy", dy.len(), windows.rows(), n, n);
     check("c", c.len(), windows.columns(), n, n);
     check("image", image.len(), 1, windows.reach(), windows.reach());
-    let job = windows::Gradient { windows: *windows, n, image: image.as_ptr(), dy: dy.as_ptr(), c: c.as_mut_ptr() };
+    let job = windows::Gradient {
+        windows: *windows,
+        n,
+        image: image.as_ptr(),
+        dy: dy.as_ptr(),
+        c: c.as_mut_ptr(),
+        next: next.map(|next| next as *const [R]),
+    };
     dispatch!(windows, precision, windows::Job::Gradient(job));
 }
 

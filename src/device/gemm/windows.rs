@@ -8,6 +8,7 @@
 use std::mem::MaybeUninit;
 
 use super::Precision;
+use super::ahead::Ahead;
 use super::gradient::{HEIGHT, Panel, copy};
 use super::lanes::Lanes;
 use super::product::{CACHE, pieces};
@@ -77,6 +78,8 @@ pub(super) struct Product<E> {
     pub panel: usize,
     pub c: *mut E,
     pub accumulate: bool,
+    /// What is read next.
+    pub next: *const [E],
 }
 
 /// `C += P^T dY`, P the windows.
@@ -87,6 +90,8 @@ pub(super) struct Gradient<E> {
     pub image: *const E,
     pub dy: *const E,
     pub c: *mut E,
+    /// What is read next.
+    pub next: [*const [E]; 2],
 }
 
 /// A job of either kind.
@@ -115,6 +120,8 @@ unsafe fn product<L: Lanes>(p: &Product<L::Element>) {
     let w = &p.windows;
     let width = 2 * L::LEN;
     let group = (CACHE / (w.columns() * width * size_of::<L::Element>())).max(1) * width;
+    let tiles = w.down * w.across.div_ceil(L::ROWS) * p.n.div_ceil(width);
+    let mut ahead = Ahead::new(p.next.cast(), 0, 1, p.next.len(), tiles);
     for first in (0..p.n).step_by(group) {
         let end = (first + group).min(p.n);
         for y in 0..w.down {
@@ -123,6 +130,7 @@ unsafe fn product<L: Lanes>(p: &Product<L::Element>) {
                 while column < end {
                     let vectors = tile::widest(right - left, (end - column).div_ceil(L::LEN));
                     let columns = (end - column).min(vectors * L::LEN);
+                    ahead.ask::<L>();
                     // SAFETY: windows left..right of row y lie within the image, rows and columns within C, and the panels that
                     // hold the columns within B. `column` begins a panel, because only the last tile of a group has an odd
                     // number of vectors and groups are whole panels.
@@ -158,6 +166,8 @@ unsafe fn gradient<L: Lanes>(p: &Gradient<L::Element>) {
     let pairs = w.across.div_ceil(L::STEPS);
     let across = pairs * L::STEPS;
     let most = HEIGHT / across;
+    let tiles = w.down.div_ceil(most) * p.n.div_ceil(width) * w.runs * w.run.div_ceil(L::ROWS);
+    let mut ahead = p.next.map(|next| Ahead::new(next.cast(), 0, 1, next.len(), tiles));
     for (from, to) in pieces(w.down, most, 1) {
         for column in (0..p.n).step_by(width) {
             let columns = (p.n - column).min(width);
@@ -180,6 +190,7 @@ unsafe fn gradient<L: Lanes>(p: &Gradient<L::Element>) {
             }
             for run in 0..w.runs {
                 for (left, right) in pieces(w.run, L::ROWS, 1) {
+                    ahead.iter_mut().for_each(Ahead::ask::<L>);
                     // SAFETY: elements left..right of a run of those windows lie within the image, and rows of C are elements of
                     // a window.
                     unsafe {
