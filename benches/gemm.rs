@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dreamer_fast::device::gemm::{gemm_packed, gemm_tn, pack_b, packed_len};
+use dreamer_fast::device::gemm::{Precision, gemm_packed, gemm_tn, pack_b, packed_len};
 use dreamer_fast::device::simd::{level, with_level};
 use gemm::Parallelism;
 
@@ -59,12 +59,12 @@ fn peak(criterion: &mut Criterion) {
 fn products(criterion: &mut Criterion) {
     for (m, k, n) in PRODUCTS {
         let (a, b, mut c) = (numbers(m * k), numbers(k * n), vec![0.0_f32; m * n]);
-        let mut packed = vec![0.0; packed_len::<f32>(k, n)];
+        let mut packed = vec![0.0; packed_len::<f32>(Precision::Full, k, n)];
         let mut group = criterion.benchmark_group(format!("nn {m}x{k}x{n}"));
         group.throughput(Throughput::Elements(2 * (m * k * n) as u64));
-        pack_b(&b, k, n, n, &mut packed);
+        pack_b(Precision::Full, &b, k, n, n, &mut packed);
         group.bench_function("packed", |bencher| {
-            bencher.iter(|| gemm_packed(m, n, k, &a, k, &packed, black_box(&mut c), n, false));
+            bencher.iter(|| gemm_packed(Precision::Full, m, n, k, &a, k, &packed, black_box(&mut c), n, false));
         });
         group.bench_function("crate gemm", |bencher| {
             let (to, a, b, n_, k_) = (c.as_mut_ptr(), a.as_ptr(), b.as_ptr(), n as isize, k as isize);
@@ -83,7 +83,7 @@ fn gradients(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("tn {m}x{k}x{n}"));
         group.throughput(Throughput::Elements(2 * (m * k * n) as u64));
         group.bench_function("tn", |bencher| {
-            bencher.iter(|| gemm_tn(0..k, n, m, &x, k, &dy, n, black_box(&mut c), n));
+            bencher.iter(|| gemm_tn(Precision::Full, 0..k, n, m, &x, k, &dy, n, black_box(&mut c), n));
         });
         group.bench_function("crate gemm", |bencher| {
             let (to, x, dy, n_, k_) = (c.as_mut_ptr(), x.as_ptr(), dy.as_ptr(), n as isize, k as isize);

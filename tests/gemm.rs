@@ -61,8 +61,8 @@ fn assert_product<R: Real>(
 }
 
 fn packed<R: Real>(b: &[R], k: usize, n: usize, ldb: usize) -> Vec<R> {
-    let mut out = vec![R::of(f64::NAN); packed_len::<R>(k, n)];
-    pack_b(b, k, n, ldb, &mut out);
+    let mut out = vec![R::of(f64::NAN); packed_len::<R>(Precision::Full, k, n)];
+    pack_b(Precision::Full, b, k, n, ldb, &mut out);
     out
 }
 
@@ -84,12 +84,12 @@ fn products<R: Real>() {
         let panels = packed(&b, k, n, ldb);
 
         let mut c = vec![R::of(f64::NAN); m * ldc];
-        gemm_packed(m, n, k, &a, lda, &panels, &mut c, ldc, false);
+        gemm_packed(Precision::Full, m, n, k, &a, lda, &panels, &mut c, ldc, false);
         assert_product("gemm", [m, n, k], |i, p| a[i * lda + p], |p, j| b[p * ldb + j], |_, _| f64::NAN, (&c, ldc));
 
         let old = matrix::<R>(3, m, n, ldc);
         let mut c = old.clone();
-        gemm_packed(m, n, k, &a, lda, &panels, &mut c, ldc, true);
+        gemm_packed(Precision::Full, m, n, k, &a, lda, &panels, &mut c, ldc, true);
         let start = |i: usize, j: usize| old[i * ldc + j].f64();
         assert_product("gemm +=", [m, n, k], |i, p| a[i * lda + p], |p, j| b[p * ldb + j], start, (&c, ldc));
 
@@ -97,8 +97,8 @@ fn products<R: Real>() {
         let ldt = k + case % 2;
         let mut stored = vec![R::of(f64::NAN); n * ldt];
         (0..n).for_each(|j| (0..k).for_each(|p| stored[j * ldt + p] = b[p * ldb + j]));
-        let mut other = vec![R::of(f64::NAN); packed_len::<R>(k, n)];
-        pack_bt(&stored, k, n, ldt, &mut other);
+        let mut other = vec![R::of(f64::NAN); packed_len::<R>(Precision::Full, k, n)];
+        pack_bt(Precision::Full, &stored, k, n, ldt, &mut other);
         assert_eq!(bits(&panels), bits(&other), "pack_bt [{k}, {n}]");
     }
 }
@@ -114,7 +114,7 @@ fn transposed_products<R: Real>() {
         let (ldx, ldy, ldc) = (k + case % 3, n + case % 5, n + case % 2);
         let (x, dy, old) = (matrix::<R>(4, m, k, ldx), matrix::<R>(5, m, n, ldy), matrix::<R>(6, k, n, ldc));
         let mut c = old.clone();
-        gemm_tn(0..k, n, m, &x, ldx, &dy, ldy, &mut c, ldc);
+        gemm_tn(Precision::Full, 0..k, n, m, &x, ldx, &dy, ldy, &mut c, ldc);
         let start = |i: usize, j: usize| old[i * ldc + j].f64();
         assert_product("gemm_tn", [k, n, m], |i, p| x[p * ldx + i], |p, j| dy[p * ldy + j], start, (&c, ldc));
     }
@@ -145,11 +145,11 @@ fn product_of_parts<R: Real>(accumulate: bool) {
     let (a, b, old) = (matrix::<R>(7, m, k, k), matrix::<R>(8, k, n, n), matrix::<R>(9, m, n, ldc));
     let panels = packed(&b, k, n, n);
     let mut whole = old.clone();
-    gemm_packed(m, n, k, &a, k, &panels, &mut whole, ldc, accumulate);
+    gemm_packed(Precision::Full, m, n, k, &a, k, &panels, &mut whole, ldc, accumulate);
 
     let mut alone = old.clone();
     for (a, c) in a.chunks(k).zip(alone.chunks_mut(ldc)) {
-        gemm_packed(1, n, k, a, k, &panels, c, ldc, accumulate);
+        gemm_packed(Precision::Full, 1, n, k, a, k, &panels, c, ldc, accumulate);
     }
     assert_eq!(bits(&whole), bits(&alone), "rows alone");
 
@@ -163,7 +163,7 @@ fn product_of_parts<R: Real>(accumulate: bool) {
             for columns in cuts(n, panel_width::<R>(), seed) {
                 let (here, rest) = right.split_columns(columns.len());
                 right = rest;
-                gemm_packed_columns(columns, k, &a[rows.start * k..], k, &panels, here, accumulate);
+                gemm_packed_columns(Precision::Full, columns, k, &a[rows.start * k..], k, &panels, here, accumulate);
             }
         }
         assert_eq!(bits(&whole), bits(&parts), "parts, seed {seed}");
@@ -184,10 +184,10 @@ fn a_column_does_not_depend_on_n() {
     let (m, n, k) = (17, 100, 83);
     let (a, b) = (matrix::<f32>(10, m, k, k), matrix::<f32>(11, k, n, n));
     let mut whole = vec![0.0; m * n];
-    gemm_packed(m, n, k, &a, k, &packed(&b, k, n, n), &mut whole, n, false);
+    gemm_packed(Precision::Full, m, n, k, &a, k, &packed(&b, k, n, n), &mut whole, n, false);
     for columns in 1..n {
         let mut c = vec![0.0; m * columns];
-        gemm_packed(m, columns, k, &a, k, &packed(&b, k, columns, n), &mut c, columns, false);
+        gemm_packed(Precision::Full, m, columns, k, &a, k, &packed(&b, k, columns, n), &mut c, columns, false);
         for (part, whole) in c.chunks(columns).zip(whole.chunks(n)) {
             assert_eq!(bits(part), bits(&whole[..columns]), "{columns} columns");
         }
@@ -198,12 +198,12 @@ fn gradient_of_parts<R: Real>() {
     let (k, n, m, ldc) = (61, 150, 2 * HEIGHT + 37, 151);
     let (x, dy, old) = (matrix::<R>(12, m, k, k), matrix::<R>(13, m, n, n), matrix::<R>(14, k, n, ldc));
     let mut whole = old.clone();
-    gemm_tn(0..k, n, m, &x, k, &dy, n, &mut whole, ldc);
+    gemm_tn(Precision::Full, 0..k, n, m, &x, k, &dy, n, &mut whole, ldc);
     for seed in 0..20 {
         let mut parts = old.clone();
         for rows in cuts(k, 1, seed) {
             let c = &mut parts[rows.start * ldc..rows.end * ldc];
-            gemm_tn(rows, n, m, &x, k, &dy, n, c, ldc);
+            gemm_tn(Precision::Full, rows, n, m, &x, k, &dy, n, c, ldc);
         }
         assert_eq!(bits(&whole), bits(&parts), "rows, seed {seed}");
 
@@ -216,7 +216,7 @@ fn gradient_of_parts<R: Real>() {
             for columns in cuts(n, 1, seed) {
                 let (here, rest) = right.split_columns(columns.len());
                 right = rest;
-                gemm_tn_tile(rows.clone(), columns, m, &x, k, &dy, n, here);
+                gemm_tn_tile(Precision::Full, rows.clone(), columns, m, &x, k, &dy, n, here);
             }
         }
         assert_eq!(bits(&whole), bits(&parts), "tiles, seed {seed}");
@@ -224,7 +224,7 @@ fn gradient_of_parts<R: Real>() {
     for j in [0, 77, n - 1] {
         let column = |c: &[R]| (0..k).map(|i| c[i * ldc + j]).collect::<Vec<R>>();
         let mut alone = column(&old);
-        gemm_tn_tile(0..k, j..j + 1, m, &x, k, &dy, n, MatrixMut::new(&mut alone, k, 1, 1));
+        gemm_tn_tile(Precision::Full, 0..k, j..j + 1, m, &x, k, &dy, n, MatrixMut::new(&mut alone, k, 1, 1));
         assert_eq!(bits(&column(&whole)), bits(&alone), "column {j} alone");
     }
 }
@@ -243,11 +243,11 @@ fn sums_are_one_ascending_chain() {
     let (a, b, old) = (matrix::<f32>(15, m, k, k), matrix::<f32>(16, k, n, n), matrix::<f32>(17, m, n, n));
     let panels = packed(&b, k, n, n);
     let (mut set, mut added) = (old.clone(), old.clone());
-    gemm_packed(m, n, k, &a, k, &panels, &mut set, n, false);
-    gemm_packed(m, n, k, &a, k, &panels, &mut added, n, true);
+    gemm_packed(Precision::Full, m, n, k, &a, k, &panels, &mut set, n, false);
+    gemm_packed(Precision::Full, m, n, k, &a, k, &panels, &mut added, n, true);
     let x = matrix::<f32>(18, k, m, m);
     let mut gradient = old.clone();
-    gemm_tn(0..m, n, k, &x, m, &b, n, &mut gradient, n);
+    gemm_tn(Precision::Full, 0..m, n, k, &x, m, &b, n, &mut gradient, n);
     for i in 0..m {
         for j in 0..n {
             let at = i * n + j;
@@ -267,14 +267,14 @@ fn sums_are_one_ascending_chain() {
 #[test]
 #[should_panic(expected = "gemm: a holds 11 elements, [3, 4] with leading dimension 4 needs 12")]
 fn a_short_slice_is_named() {
-    gemm_packed(3, 2, 4, &[0.0_f32; 11], 4, &packed(&[0.0; 8], 4, 2, 2), &mut [0.0; 6], 2, false);
+    gemm_packed(Precision::Full, 3, 2, 4, &[0.0_f32; 11], 4, &packed(&[0.0; 8], 4, 2, 2), &mut [0.0; 6], 2, false);
 }
 
 #[test]
 #[should_panic(expected = "do not begin at a multiple of")]
 fn columns_begin_at_a_panel() {
     let panels = packed(&[0.0_f32; 8], 4, 2, 2);
-    gemm_packed_columns(1..2, 4, &[0.0; 4], 4, &panels, MatrixMut::new(&mut [0.0], 1, 1, 1), false);
+    gemm_packed_columns(Precision::Full, 1..2, 4, &[0.0; 4], 4, &panels, MatrixMut::new(&mut [0.0], 1, 1, 1), false);
 }
 
 /// Numbers that end where a page begins that nobody may touch.
@@ -308,12 +308,12 @@ mod guarded {
 fn nothing_behind_a_matrix_is_touched() {
     for (m, n, k) in [(1, 1, 1), (15, 1, 9), (3, 17, 5), (29, 33, 14), (7, 70, 3), (16, 64, 16)] {
         let (a, b, c) = (guarded::zeros(m * k), guarded::zeros(k * n), guarded::zeros(m * n));
-        let panels = guarded::zeros(packed_len::<f32>(k, n));
-        pack_b(b, k, n, n, panels);
-        gemm_packed(m, n, k, a, k, panels, c, n, false);
-        gemm_packed(m, n, k, a, k, panels, c, n, true);
-        gemm_tn(0..k, n, m, a, k, c, n, b, n);
-        pack_bt(b, n, k, n, guarded::zeros(packed_len::<f32>(n, k)));
+        let panels = guarded::zeros(packed_len::<f32>(Precision::Full, k, n));
+        pack_b(Precision::Full, b, k, n, n, panels);
+        gemm_packed(Precision::Full, m, n, k, a, k, panels, c, n, false);
+        gemm_packed(Precision::Full, m, n, k, a, k, panels, c, n, true);
+        gemm_tn(Precision::Full, 0..k, n, m, a, k, c, n, b, n);
+        pack_bt(Precision::Full, b, n, k, n, guarded::zeros(packed_len::<f32>(Precision::Full, n, k)));
     }
 }
 

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dreamer_fast::base::Real;
 use dreamer_fast::device::Pool;
 use dreamer_fast::run::args::Precision;
 use dreamer_fast::run::parity::{Golden, Row, compare};
@@ -14,20 +13,20 @@ fn golden(name: &str) -> PathBuf {
 }
 
 /// Compares a file and prints the worst error of each kind.
-fn rows<R: Real>(name: &str) -> Vec<Row> {
+fn rows(name: &str, precision: Precision) -> Vec<Row> {
     let pool = Arc::new(Pool::new(2).unwrap());
-    let rows = compare::<R>(&Golden::read(&golden(name)).unwrap(), &pool).unwrap();
+    let rows = compare(&Golden::read(&golden(name)).unwrap(), precision, &pool).unwrap();
     for kind in ["loss", "out", "grad", "new"] {
         let worst = rows.iter().filter(|r| r.kind == kind).max_by(|a, b| a.error.total_cmp(&b.error));
         let worst = worst.unwrap_or_else(|| panic!("{name}: nothing of kind {kind} was compared"));
-        println!("{name} {} {kind:4} {:.2e} {}", size_of::<R>() * 8, worst.error, worst.name);
+        println!("{name} {precision:?} {kind:4} {:.2e} {}", worst.error, worst.name);
     }
     rows
 }
 
-fn passes<R: Real>(name: &str, precision: Precision) {
-    let rows = rows::<R>(name);
-    let failed: Vec<&Row> = rows.iter().filter(|row| row.fails(precision)).collect();
+fn passes(name: &str, precision: Precision) {
+    let rows = rows(name, precision);
+    let failed: Vec<&Row> = rows.iter().filter(|row| row.fails()).collect();
     assert!(failed.is_empty(), "{name}: {failed:#?}");
     // Six losses, three states, and the gradient and new value of every parameter.
     let count = |kind: &str| rows.iter().filter(|row| row.kind == kind).count();
@@ -37,26 +36,33 @@ fn passes<R: Real>(name: &str, precision: Precision) {
 
 #[test]
 fn images_and_continuous_actions() {
-    passes::<f64>("tiny.safetensors", Precision::F64);
-    passes::<f32>("tiny.safetensors", Precision::F32);
+    passes("tiny.safetensors", Precision::F64);
+    passes("tiny.safetensors", Precision::F32);
+    passes("tiny.safetensors", Precision::Bf16);
 }
 
 #[test]
 fn kl_below_free_nats_and_clipped_gradients() {
-    passes::<f64>("tiny_clamped.safetensors", Precision::F64);
-    passes::<f32>("tiny_clamped.safetensors", Precision::F32);
+    passes("tiny_clamped.safetensors", Precision::F64);
+    passes("tiny_clamped.safetensors", Precision::F32);
+    passes("tiny_clamped.safetensors", Precision::Bf16);
 }
 
 #[test]
 fn vectors_and_discrete_actions() {
-    passes::<f64>("tiny_grid.safetensors", Precision::F64);
-    passes::<f32>("tiny_grid.safetensors", Precision::F32);
+    passes("tiny_grid.safetensors", Precision::F64);
+    passes("tiny_grid.safetensors", Precision::F32);
+    passes("tiny_grid.safetensors", Precision::Bf16);
 }
 
-/// In f32 the bounds of f64 are not met: they can fail.
+/// The bounds of f64 are not met in f32, nor those of f32 in bf16: they can fail.
 #[test]
 fn the_bounds_can_fail() {
-    assert!(rows::<f32>("tiny_grid.safetensors").iter().any(|row| row.fails(Precision::F64)));
+    let errors = |precision| rows("tiny_grid.safetensors", precision);
+    for (wide, narrow) in [(Precision::F32, Precision::F64), (Precision::Bf16, Precision::F32)] {
+        let mut pairs = errors(wide).into_iter().zip(errors(narrow));
+        assert!(pairs.any(|(wide, narrow)| Row { bound: narrow.bound, ..wide }.fails()), "{wide:?}");
+    }
 }
 
 #[test]

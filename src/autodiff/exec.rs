@@ -109,9 +109,9 @@ fn pack<R: Real>(plan: &mut Plan<R>, params: &Params<R>) {
         // SAFETY: packs have disjoint places, and each piece writes its own.
         let out = unsafe { plan.pack_arena.view_mut(p.offset, p.len) };
         match &p.order {
-            Order::Rows => gemm::pack_b(source, p.rows, p.columns, p.columns, out),
-            Order::Columns => gemm::pack_bt(source, p.rows, p.columns, p.rows, out),
-            Order::Table(table) => gemm::pack_table(source, table, p.rows, p.columns, out),
+            Order::Rows => gemm::pack_b(p.precision, source, p.rows, p.columns, p.columns, out),
+            Order::Columns => gemm::pack_bt(p.precision, source, p.rows, p.columns, p.rows, out),
+            Order::Table(table) => gemm::pack_table(p.precision, source, table, p.rows, p.columns, out),
         }
         lap.note(Work::Pack, 0);
     });

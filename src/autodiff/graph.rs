@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::op::{MAX_SLOTS, Op};
 use super::params::Layout;
 use crate::base::Real;
+use crate::device::gemm::Precision;
 
 /// A tensor of a [`Graph`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,12 +73,38 @@ pub struct Graph<R: Real> {
     pub(super) calls: Vec<Call<R>>,
     pub(super) params: HashMap<usize, Var>,
     scope: String,
+    precision: Precision,
 }
 
 impl<R: Real> Graph<R> {
     /// An empty trace over these parameters.
     pub fn new(layout: Arc<Layout>) -> Self {
-        Graph { layout, nodes: Vec::new(), calls: Vec::new(), params: HashMap::new(), scope: String::new() }
+        Graph {
+            layout,
+            nodes: Vec::new(),
+            calls: Vec::new(),
+            params: HashMap::new(),
+            scope: String::new(),
+            precision: Precision::Full,
+        }
+    }
+
+    /// The precision of matrix products in calls traced from here on; forward and backward, it stays with the call.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
+    }
+
+    /// Traces `f` with matrix products in full precision.
+    pub fn in_full<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
+        let precision = std::mem::take(&mut self.precision);
+        let traced = f(self);
+        self.precision = precision;
+        traced
+    }
+
+    /// The precision of matrix products in a call traced now.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn push(&mut self, shape: &[usize], source: Source, view: Option<(Var, usize)>) -> Var {

@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::Real;
+use crate::device::gemm::Precision;
 
 /// The most inputs, outputs or packed matrices an op may have.
 pub const MAX_SLOTS: usize = 10;
@@ -48,6 +49,8 @@ pub struct Pack {
     pub columns: usize,
     /// How the input holds the matrix.
     pub order: Order,
+    /// Of the product that it is packed for.
+    pub precision: Precision,
     /// Whether only `backward` reads it; such a pack is made only where a gradient is wanted.
     pub backward: bool,
 }

@@ -8,6 +8,7 @@ use super::place::Places;
 use super::schedule::{Dispatch, Scheduler, Task, Tenant, WeightGroup};
 use super::sweep::{Site, Sweep, Wanted, site};
 use crate::base::Real;
+use crate::device::gemm::Precision;
 use crate::device::{arena, gemm};
 
 /// Which buffer a slot lies in.
@@ -36,6 +37,7 @@ pub(super) struct Packed {
     pub rows: usize,
     pub columns: usize,
     pub order: Order,
+    pub precision: Precision,
     pub offset: usize,
     pub len: usize,
 }
@@ -163,14 +165,18 @@ impl<R: Real> Resolver<'_, R> {
                 let source = self.graph.nodes[s.root.index()].source;
                 assert!(matches!(source, Source::Param(_)), "{}: only parameters are packed", call.op.name());
                 let known = known.entry(s.range()).or_default();
-                let same = |p: &Packed| p.rows == pack.rows && p.columns == pack.columns && p.order == pack.order;
+                let same = |p: &Packed| {
+                    let size = (p.rows, p.columns) == (pack.rows, pack.columns);
+                    size && p.order == pack.order && p.precision == pack.precision
+                };
                 let at = known.iter().copied().find(|&at| same(&packs[at])).unwrap_or_else(|| {
-                    let len = gemm::packed_len::<R>(pack.rows, pack.columns);
+                    let len = gemm::packed_len::<R>(pack.precision, pack.rows, pack.columns);
                     packs.push(Packed {
                         source: self.slot(s, 0, None),
                         rows: pack.rows,
                         columns: pack.columns,
                         order: pack.order,
+                        precision: pack.precision,
                         offset: pack_len,
                         len,
                     });

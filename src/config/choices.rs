@@ -15,6 +15,16 @@ choice! {
 }
 
 choice! {
+    /// The numbers that matrix products multiply. Parameters, sums and everything else are f32 in any case.
+    Precision {
+        /// f32
+        F32 = "f32",
+        /// bf16, twice as fast where the processor has AVX512-BF16 and slowly emulated elsewhere; last layers of heads stay f32
+        Bf16 = "bf16",
+    }
+}
+
+choice! {
     /// What the agent sees.
     Observation {
         /// the 7x7 egocentric view of a gridworld as one-hot planes of objects, colours and states

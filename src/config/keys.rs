@@ -127,6 +127,8 @@ keys! {
         video_every: u64 = 10_000, Any, free;
         /// Where the network runs.
         device: Device = Device::Auto, Any, free;
+        /// The numbers that matrix products multiply.
+        precision: Precision = Precision::F32, Any, fixed;
         /// Worker threads; 0 means all cores. The result does not depend on it.
         threads: usize = 0, Within(0.0, 1024.0), free;
     }

@@ -23,6 +23,9 @@ pub enum Level {
     Avx2,
     /// AVX-512 F, BW, CD, DQ, VL: 512 bits.
     Avx512,
+    /// The same, and products of bf16 pairs (AVX512-BF16), which [`Precision::Bf16`](super::gemm::Precision::Bf16) uses. Everything
+    /// else runs as at [`Level::Avx512`] and has its bits.
+    Avx512Bf16,
 }
 
 impl Level {
@@ -41,6 +44,7 @@ impl Level {
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl");
             match (avx2, avx512) {
+                (true, true) if is_x86_feature_detected!("avx512bf16") => Level::Avx512Bf16,
                 (true, true) => Level::Avx512,
                 (true, false) => Level::Avx2,
                 (false, _) => Level::Portable,
@@ -56,13 +60,14 @@ impl Level {
             "portable" => Some(Level::Portable),
             "avx2" => Some(Level::Avx2),
             "avx512" => Some(Level::Avx512),
+            "avx512bf16" => Some(Level::Avx512Bf16),
             _ => None,
         }
     }
 }
 
 /// The level in use: the highest one of this processor, or a lower one if the environment variable `DREAMER_SIMD` names it
-/// (`portable`, `avx2`, `avx512`). Decided at the first call and constant from then on, since packed matrices depend on it.
+/// (`portable`, `avx2`, `avx512`, `avx512bf16`). Decided at the first call and constant from then on, since packed matrices depend on it.
 ///
 /// # Panics
 /// If `DREAMER_SIMD` holds any other word.
@@ -73,7 +78,7 @@ pub fn level() -> Level {
         let Some(name) = std::env::var_os("DREAMER_SIMD") else { return Level::detect() };
         let wanted = name.to_str().and_then(Level::named);
         wanted
-            .unwrap_or_else(|| panic!("DREAMER_SIMD is {name:?}: set it to portable, avx2 or avx512"))
+            .unwrap_or_else(|| panic!("DREAMER_SIMD is {name:?}: set it to portable, avx2, avx512 or avx512bf16"))
             .min(Level::detect())
     })
 }
@@ -100,7 +105,7 @@ pub fn with_level<T>(f: impl FnOnce() -> T) -> T {
         Level::Avx2 => unsafe { with_avx2(f) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { with_avx512(f) },
+        Level::Avx512 | Level::Avx512Bf16 => unsafe { with_avx512(f) },
         #[cfg(not(target_arch = "x86_64"))]
         other => unreachable!("{other:?} exists on x86-64 only"),
     }
@@ -119,10 +124,20 @@ pub unsafe fn with_avx2<T>(f: impl FnOnce() -> T) -> T {
 /// Runs `f` compiled for AVX-512.
 ///
 /// # Safety
-/// The processor must be at [`Level::Avx512`].
+/// The processor must be at [`Level::Avx512`] or above.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt")]
 pub unsafe fn with_avx512<T>(f: impl FnOnce() -> T) -> T {
+    f()
+}
+
+/// Runs `f` compiled for AVX-512 with AVX512-BF16.
+///
+/// # Safety
+/// The processor must be at [`Level::Avx512Bf16`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt")]
+pub unsafe fn with_avx512_bf16<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 

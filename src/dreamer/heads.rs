@@ -14,7 +14,8 @@ pub fn mlp<R: Real>(g: &mut Graph<R>, model: &Model, name: &str, layers: usize, 
     for i in 0..layers {
         x = vec![hidden(g, model, &format!("{name}.h{i}"), &x)];
     }
-    dense(g, &format!("{name}.out"), &x)
+    // Few operations, and what they give is not rounded again: full precision costs nothing here.
+    g.in_full(|g| dense(g, &format!("{name}.out"), &x))
 }
 
 /// A predicted number for each of n states, as a distribution.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::autodiff::Layout;
-use crate::base::{Error, Result};
-use crate::config::{ActorGrad, Config, Latent, Norm, ScalarDist, SymbolicLoss};
+use crate::autodiff::{Graph, Layout};
+use crate::base::{Error, Real, Result};
+use crate::config::{ActorGrad, Config, Latent, Norm, Precision, ScalarDist, SymbolicLoss};
+use crate::device::gemm;
 use crate::ops::twohot::symexp_bins;
 
 use super::{decoder, encoder};
@@ -136,6 +137,16 @@ impl Model {
             ));
         };
         Ok(Model { config: config.clone(), observation, actions, bins })
+    }
+
+    /// An empty trace over parameters of this layout, in the configured precision.
+    pub fn graph<R: Real>(&self, layout: &Arc<Layout>) -> Graph<R> {
+        let mut g = Graph::new(layout.clone());
+        g.set_precision(match self.config.precision {
+            Precision::F32 => gemm::Precision::Full,
+            Precision::Bf16 => gemm::Precision::Bf16,
+        });
+        g
     }
 
     /// Whether the loss of an observation is categorical rather than normal.

@@ -46,7 +46,7 @@ pub struct Policy<R: Real> {
 impl<R: Real> Policy<R> {
     /// A policy for `n` environments; with `decode` it also gives the reconstruction of each observation.
     pub fn new(model: &Model, params: &Params<R>, n: usize, with_decoder: bool, pool: &Arc<Pool>) -> Self {
-        let mut g = Graph::new(params.layout.clone());
+        let mut g = model.graph(&params.layout);
         let mut shape = vec![n];
         shape.extend(model.observation.shape());
         let obs = g.input("obs", &shape);
@@ -199,7 +199,7 @@ pub struct Dreamer<R: Real> {
 impl<R: Real> Dreamer<R> {
     /// For `n` sequences.
     pub fn new(model: &Model, params: &Params<R>, n: usize, pool: &Arc<Pool>) -> Self {
-        let mut g = Graph::new(params.layout.clone());
+        let mut g = model.graph(&params.layout);
         let action = g.input("action", &[n, model.actions.size()]);
         let state =
             State { stoch: g.input("stoch", &[n, model.stoch()]), deter: g.input("deter", &[n, model.deter()]) };

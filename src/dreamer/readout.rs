@@ -11,7 +11,7 @@ use super::heads;
 use super::model::Model;
 use super::policy::{self, Choice};
 use super::rssm::{self, Dist, State, embed_half, img_step, obs_step};
-use crate::autodiff::{Clock, Graph, Params, Plan, Var};
+use crate::autodiff::{Clock, Params, Plan, Var};
 use crate::base::Real;
 use crate::device::Pool;
 use crate::ops::Activation;
@@ -56,7 +56,7 @@ pub struct Readout<R: Real> {
 impl<R: Real> Readout<R> {
     /// For `n` sequences, which all begin in the zero state.
     pub fn new(model: &Model, params: &Params<R>, n: usize, step: Step, pool: &Arc<Pool>) -> Self {
-        let mut g = Graph::new(params.layout.clone());
+        let mut g = model.graph(&params.layout);
         let action = g.input("action", &[n, model.actions.size()]);
         let state =
             State { stoch: g.input("stoch", &[n, model.stoch()]), deter: g.input("deter", &[n, model.deter()]) };

@@ -111,7 +111,7 @@ pub(super) fn trace<R: Real>(model: &Model, layout: &Arc<Layout>, noise: NoiseSo
     let c = &model.config;
     let (t, b, s, a) = (c.batch_length, c.batch_size, model.stoch(), model.actions.size());
     let (h, n) = (c.horizon, model.starts());
-    let mut g = Graph::new(layout.clone());
+    let mut g = model.graph(layout);
     let batch = Batch::inputs(&mut g, model);
     let latent_noise = if c.latent == Latent::Gaussian { Noise::Normal } else { Noise::Gumbel };
     let action_noise = if model.actions.discrete() { Noise::Gumbel } else { Noise::Normal };

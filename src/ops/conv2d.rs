@@ -22,6 +22,7 @@ use super::patches::Windows;
 use crate::autodiff::op::{Backward, Cost, Forward, Op, Order, Pack, Reads, WeightSplit, Weights, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
+use crate::device::gemm::Precision;
 
 impl<R: Real> Graph<R> {
     /// `f(conv(x, w) + b)` for x [images, h, w, c_in] and w [kernel, kernel, c_in, c_out]: [images, oh, ow, c_out].
@@ -34,8 +35,9 @@ impl<R: Real> Graph<R> {
             self.shape(b)
         );
         let windows = Windows::over(x_shape[1], x_shape[2], x_shape[3], w_shape[0], stride, pad);
-        let spread = Spread::new(windows, w_shape[3]);
-        let op = Conv2d { images: x_shape[0], windows, spread, out: w_shape[3], f };
+        let precision = self.precision();
+        let spread = Spread::new(windows, w_shape[3], precision);
+        let op = Conv2d { images: x_shape[0], windows, spread, out: w_shape[3], f, precision };
         let [y] = self.call(op, &[x, w, b], [&[x_shape[0], windows.oh, windows.ow, w_shape[3]]]);
         y
     }
@@ -50,6 +52,7 @@ struct Conv2d {
     /// c_out
     out: usize,
     f: Activation,
+    precision: Precision,
 }
 
 impl<R: Real> Op<R> for Conv2d {
@@ -74,12 +77,12 @@ impl<R: Real> Op<R> for Conv2d {
     fn packs(&self) -> Vec<Pack> {
         let (rows, columns, w) = (self.windows.patch(), self.out, self.windows);
         let at = |j: usize, p: usize, q: usize, c: usize| ((p * w.kernel + q) * w.c + c) * columns + j;
-        let forward = Pack { input: 1, rows, columns, order: Order::Rows, backward: false };
+        let forward = Pack { input: 1, rows, columns, order: Order::Rows, precision: self.precision, backward: false };
         vec![forward, self.spread.pack(1, Order::Columns, true, at)]
     }
 
     fn scratch(&self, _rows: usize) -> usize {
-        convolve::scratch(&self.windows, self.out).max(self.spread.scratch())
+        convolve::scratch(self.precision, &self.windows, self.out).max(self.spread.scratch())
     }
 
     fn forward(&self, io: Forward<'_, R>) {
@@ -87,7 +90,7 @@ impl<R: Real> Op<R> for Conv2d {
         let (w, out) = (&self.windows, self.out);
         // Image by image, so that bias and activation find the product in the cache.
         for (x, y) in io.x[0].chunks(w.block() * w.image()).zip(y.chunks_mut(w.block() * w.count() * out)) {
-            convolve::product(w, out, x, io.packed[0], y, false, io.scratch); // (V1)
+            convolve::product(self.precision, w, out, x, io.packed[0], y, false, io.scratch); // (V1)
             convolve::add_bias(io.x[2], y);
             self.f.apply(y); // (V2)
         }
@@ -112,7 +115,7 @@ impl<R: Real> Op<R> for Conv2d {
     fn backward_weights(&self, io: Weights<'_, R>) {
         let (x, da) = (io.x[0], io.dy[0]);
         if let Some(dw) = io.dw[1] {
-            convolve::gradient(&self.windows, self.out, x, da, dw.all(), io.scratch); // (V5)
+            convolve::gradient(self.precision, &self.windows, self.out, x, da, dw.all(), io.scratch); // (V5)
         }
         if let Some(db) = io.dw[2] {
             add_rows(da, db.all());

@@ -23,7 +23,7 @@ use super::patches::Windows;
 use crate::autodiff::op::{Backward, Cost, Forward, Op, Order, Pack, Reads, WeightSplit, Weights, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
-use crate::device::gemm;
+use crate::device::gemm::{self, Precision};
 
 impl<R: Real> Graph<R> {
     /// `f(conv_transpose(x, w) + b)` for x [images, h, w, c_in] and w [c_in, kernel, kernel, c_out]: [images, oh, ow, c_out].
@@ -43,8 +43,9 @@ impl<R: Real> Graph<R> {
         };
         let windows = Windows::over(size(x_shape[1]), size(x_shape[2]), w_shape[3], kernel, stride, pad);
         assert_eq!((windows.oh, windows.ow), (x_shape[1], x_shape[2]), "one window for every input position");
-        let spread = Spread::new(windows, x_shape[3]);
-        let op = ConvTranspose2d { images: x_shape[0], windows, spread, input: x_shape[3], f };
+        let precision = self.precision();
+        let spread = Spread::new(windows, x_shape[3], precision);
+        let op = ConvTranspose2d { images: x_shape[0], windows, spread, input: x_shape[3], f, precision };
         let [y] = self.call(op, &[x, w, b], [&[x_shape[0], windows.h, windows.w, w_shape[3]]]);
         y
     }
@@ -63,6 +64,7 @@ struct ConvTranspose2d {
     /// c_in
     input: usize,
     f: Activation,
+    precision: Precision,
 }
 
 impl<R: Real> Op<R> for ConvTranspose2d {
@@ -90,12 +92,13 @@ impl<R: Real> Op<R> for ConvTranspose2d {
     fn packs(&self) -> Vec<Pack> {
         let (columns, rows, w) = (self.input, self.windows.patch(), self.windows);
         let at = |j: usize, p: usize, q: usize, c: usize| ((j * w.kernel + p) * w.kernel + q) * w.c + c;
-        let backward = Pack { input: 1, rows, columns, order: Order::Columns, backward: true };
+        let backward =
+            Pack { input: 1, rows, columns, order: Order::Columns, precision: self.precision, backward: true };
         vec![self.spread.pack(1, Order::Rows, false, at), backward]
     }
 
     fn scratch(&self, _rows: usize) -> usize {
-        self.spread.scratch().max(convolve::scratch(&self.windows, self.input))
+        self.spread.scratch().max(convolve::scratch(self.precision, &self.windows, self.input))
     }
 
     fn forward(&self, io: Forward<'_, R>) {
@@ -113,7 +116,7 @@ impl<R: Real> Op<R> for ConvTranspose2d {
         let [Some(da), ..] = io.dy else { return };
         self.f.differentiate(io.y[0], da); // (D4)
         let [Some(dx), ..] = io.dx else { return };
-        convolve::product(&self.windows, self.input, da, io.packed[1], dx, true, io.scratch); // (D5)
+        convolve::product(self.precision, &self.windows, self.input, da, io.packed[1], dx, true, io.scratch); // (D5)
     }
 
     fn reads(&self) -> Reads {
@@ -138,10 +141,10 @@ impl<R: Real> Op<R> for ConvTranspose2d {
             {
                 let (from, to) = (part * input / PARTS, (part + 1) * input / PARTS);
                 let dw = dw.part(from * patch..to * patch);
-                gemm::gemm_tn(from..to, patch, io.rows, x, input, da, patch, dw, patch); // (D6)
+                gemm::gemm_tn(self.precision, from..to, patch, io.rows, x, input, da, patch, dw, patch); // (D6)
             }
         } else if let Some(dw) = io.dw[1] {
-            convolve::gradient_transposed(&self.windows, input, da, x, dw.all(), io.scratch); // (D6)
+            convolve::gradient_transposed(self.precision, &self.windows, input, da, x, dw.all(), io.scratch); // (D6)
         }
         if let Some(db) = io.dw[2]
             && (part == PARTS || !self.windows.whole())

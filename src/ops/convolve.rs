@@ -17,16 +17,22 @@ use super::patches::Windows;
 use super::phases::Phases;
 use crate::autodiff::op::{Order, Pack};
 use crate::base::Real;
-use crate::device::gemm;
+use crate::device::gemm::{self, Precision, Sliding};
 use crate::device::simd::vectorize;
 
 /// Elements of scratch memory that the functions here need, for Y of n columns.
-pub(super) fn scratch(w: &Windows, n: usize) -> usize {
-    if w.sliding().is_some() { n * w.patch() } else { w.block() * w.count() * w.patch() }
+pub(super) fn scratch(precision: Precision, w: &Windows, n: usize) -> usize {
+    if sliding(precision, w).is_some() { w.image() + n * w.patch() } else { w.block() * w.count() * w.patch() }
+}
+
+/// The windows as they can be read in the image, where that is the faster way.
+fn sliding(precision: Precision, w: &Windows) -> Option<Sliding> {
+    w.sliding().filter(|sliding| sliding.suits(precision))
 }
 
 /// `Y (+)= P B`: images [.., h, w, c], B packed [window, n], Y [.., oh, ow, n].
 pub(super) fn product<R: Real>(
+    precision: Precision,
     w: &Windows,
     n: usize,
     images: &[R],
@@ -35,34 +41,61 @@ pub(super) fn product<R: Real>(
     accumulate: bool,
     scratch: &mut [R],
 ) {
-    if let Some(sliding) = w.sliding() {
-        for (image, y) in images.chunks_exact(w.image()).zip(y.chunks_exact_mut(w.count() * n)) {
-            gemm::gemm_windows(&sliding, 0..w.patch(), w.patch(), n, image, packed, y, accumulate);
+    if let Some(sliding) = sliding(precision, w) {
+        for (i, y) in y.chunks_exact_mut(w.count() * n).enumerate() {
+            let [image, next] = with_next(images, w.image(), i);
+            let image = match precision {
+                Precision::Full => image,
+                Precision::Bf16 => {
+                    let pairs = &mut scratch[..gemm::image_len(precision, w.image())];
+                    gemm::copy_image(precision, image, pairs);
+                    pairs
+                }
+            };
+            gemm::gemm_windows(precision, &sliding, 0..w.patch(), w.patch(), n, image, packed, y, accumulate, next);
         }
         return;
     }
     for (images, y) in images.chunks(w.block() * w.image()).zip(y.chunks_mut(w.block() * w.count() * n)) {
         let patches = gathered(w, images, scratch);
-        gemm::gemm_packed(y.len() / n, n, w.patch(), patches, w.patch(), packed, y, n, accumulate);
+        gemm::gemm_packed(precision, y.len() / n, n, w.patch(), patches, w.patch(), packed, y, n, accumulate);
     }
 }
 
 /// `dB += P^T dY`: images [.., h, w, c], dY [.., oh, ow, n], dB [window, n].
-pub(super) fn gradient<R: Real>(w: &Windows, n: usize, images: &[R], dy: &[R], db: &mut [R], scratch: &mut [R]) {
-    if let Some(sliding) = w.sliding() {
-        for (image, dy) in images.chunks_exact(w.image()).zip(dy.chunks_exact(w.count() * n)) {
-            gemm::gemm_windows_tn(&sliding, n, image, dy, db);
+pub(super) fn gradient<R: Real>(
+    precision: Precision,
+    w: &Windows,
+    n: usize,
+    images: &[R],
+    dy: &[R],
+    db: &mut [R],
+    scratch: &mut [R],
+) {
+    if let Some(sliding) = sliding(precision, w) {
+        for i in 0..images.len() / w.image() {
+            let ([image, next], [dy, next_dy]) = (with_next(images, w.image(), i), with_next(dy, w.count() * n, i));
+            let image = match precision {
+                Precision::Full => image,
+                Precision::Bf16 => {
+                    let pairs = &mut scratch[..w.image()];
+                    gemm::copy_image_tn(precision, sliding.step, image, pairs);
+                    pairs
+                }
+            };
+            gemm::gemm_windows_tn(precision, &sliding, n, image, dy, db, [next, next_dy]);
         }
         return;
     }
     for (images, dy) in images.chunks(w.block() * w.image()).zip(dy.chunks(w.block() * w.count() * n)) {
         let patches = gathered(w, images, scratch);
-        gemm::gemm_tn(0..w.patch(), n, dy.len() / n, patches, w.patch(), dy, n, db, n);
+        gemm::gemm_tn(precision, 0..w.patch(), n, dy.len() / n, patches, w.patch(), dy, n, db, n);
     }
 }
 
 /// `dB^T += Y^T P`: images [.., h, w, c], Y [.., oh, ow, n], dB^T [n, window].
 pub(super) fn gradient_transposed<R: Real>(
+    precision: Precision,
     w: &Windows,
     n: usize,
     images: &[R],
@@ -70,11 +103,11 @@ pub(super) fn gradient_transposed<R: Real>(
     db: &mut [R],
     scratch: &mut [R],
 ) {
-    if w.sliding().is_some() {
+    if sliding(precision, w).is_some() {
         // The other way round, Y has few columns, which fill vectors better than the windows do.
         let (turned, scratch) = scratch.split_at_mut(n * w.patch());
         turned.fill(R::ZERO);
-        gradient(w, n, images, y, turned, scratch);
+        gradient(precision, w, n, images, y, turned, scratch);
         for (j, db) in db.chunks_exact_mut(w.patch()).enumerate() {
             db.iter_mut().zip(turned.chunks_exact(n)).for_each(|(db, turned)| *db += turned[j]);
         }
@@ -82,8 +115,14 @@ pub(super) fn gradient_transposed<R: Real>(
     }
     for (images, y) in images.chunks(w.block() * w.image()).zip(y.chunks(w.block() * w.count() * n)) {
         let patches = gathered(w, images, scratch);
-        gemm::gemm_tn(0..n, w.patch(), y.len() / n, y, n, patches, w.patch(), db, w.patch());
+        gemm::gemm_tn(precision, 0..n, w.patch(), y.len() / n, y, n, patches, w.patch(), db, w.patch());
     }
+}
+
+/// Piece `i` of `len` elements each, and the one after it, which is empty at the end.
+fn with_next<R>(all: &[R], len: usize, i: usize) -> [&[R]; 2] {
+    let (piece, rest) = all[i * len..].split_at(len);
+    [piece, &rest[..len.min(rest.len())]]
 }
 
 /// The windows of a block of images as rows of a matrix.
@@ -102,11 +141,12 @@ pub(super) struct Spread {
     /// n
     n: usize,
     phases: Option<Phases>,
+    precision: Precision,
 }
 
 impl Spread {
-    pub fn new(windows: Windows, n: usize) -> Self {
-        Spread { windows, n, phases: Phases::of(windows, n) }
+    pub fn new(windows: Windows, n: usize, precision: Precision) -> Self {
+        Spread { windows, n, phases: Phases::of(windows, n, precision), precision }
     }
 
     /// The matrix it wants packed, from a weight at `input` whose element (j, p, q, c), for column j of Y, stands at `at(j, p, q, c)`;
@@ -118,11 +158,12 @@ impl Spread {
         backward: bool,
         at: impl Fn(usize, usize, usize, usize) -> usize,
     ) -> Pack {
+        let precision = self.precision;
         match self.phases {
-            None => Pack { input, rows: self.n, columns: self.windows.patch(), order, backward },
+            None => Pack { input, rows: self.n, columns: self.windows.patch(), order, precision, backward },
             Some(phases) => {
                 let order = Order::Table(Arc::new(phases.table(at)));
-                Pack { input, rows: phases.rows(), columns: phases.columns(), order, backward }
+                Pack { input, rows: phases.rows(), columns: phases.columns(), order, precision, backward }
             }
         }
     }
@@ -145,7 +186,7 @@ impl Spread {
         for (y, images) in y.chunks(w.block() * w.count() * n).zip(images.chunks_mut(w.block() * w.image())) {
             let m = y.len() / n;
             let patches = &mut scratch[..m * w.patch()];
-            gemm::gemm_packed(m, w.patch(), n, y, n, packed, patches, w.patch(), false);
+            gemm::gemm_packed(self.precision, m, w.patch(), n, y, n, packed, patches, w.patch(), false);
             for (patches, image) in patches.chunks_exact(w.count() * w.patch()).zip(images.chunks_exact_mut(w.image()))
             {
                 w.scatter(patches, image);
@@ -177,6 +218,8 @@ mod tests {
     use super::*;
     use crate::base::{Philox, philox::stream};
 
+    const FULL: Precision = Precision::Full;
+
     /// Sizes of the published networks and odd ones: (h, w, c, kernel, stride, pad, n).
     const SIZES: [(usize, usize, usize, usize, usize, usize, usize); 9] = [
         (64, 64, 3, 4, 2, 0, 8),
@@ -196,11 +239,11 @@ mod tests {
     }
 
     fn packed(pack: &Pack, source: &[f64]) -> Vec<f64> {
-        let mut out = vec![0.0; gemm::packed_len::<f64>(pack.rows, pack.columns)];
+        let mut out = vec![0.0; gemm::packed_len::<f64>(FULL, pack.rows, pack.columns)];
         match &pack.order {
-            Order::Rows => gemm::pack_b(source, pack.rows, pack.columns, pack.columns, &mut out),
-            Order::Columns => gemm::pack_bt(source, pack.rows, pack.columns, pack.rows, &mut out),
-            Order::Table(table) => gemm::pack_table(source, table, pack.rows, pack.columns, &mut out),
+            Order::Rows => gemm::pack_b(FULL, source, pack.rows, pack.columns, pack.columns, &mut out),
+            Order::Columns => gemm::pack_bt(FULL, source, pack.rows, pack.columns, pack.rows, &mut out),
+            Order::Table(table) => gemm::pack_table(FULL, source, table, pack.rows, pack.columns, &mut out),
         }
         out
     }
@@ -222,28 +265,35 @@ mod tests {
             let x = numbers(seed, images * windows.image());
             let b = numbers(seed + 1, windows.patch() * n);
             let dy = numbers(seed + 2, images * windows.count() * n);
-            let mut memory = vec![f64::NAN; scratch(&windows, n)];
+            let mut memory = vec![f64::NAN; scratch(FULL, &windows, n)];
             let mut patches = vec![0.0; images * windows.count() * windows.patch()];
             let each = patches.chunks_exact_mut(windows.count() * windows.patch());
             x.chunks_exact(windows.image()).zip(each).for_each(|(x, patches)| windows.gather(x, patches));
 
-            let order = Pack { input: 0, rows: windows.patch(), columns: n, order: Order::Rows, backward: false };
+            let order = Pack {
+                input: 0,
+                rows: windows.patch(),
+                columns: n,
+                order: Order::Rows,
+                backward: false,
+                precision: FULL,
+            };
             let b = packed(&order, &b);
             let (m, k) = (images * windows.count(), windows.patch());
             let (mut got, mut want) = (dy.clone(), dy.clone());
-            product(&windows, n, &x, &b, &mut got, false, &mut memory);
-            gemm::gemm_packed(m, n, k, &patches, k, &b, &mut want, n, false);
+            product(FULL, &windows, n, &x, &b, &mut got, false, &mut memory);
+            gemm::gemm_packed(FULL, m, n, k, &patches, k, &b, &mut want, n, false);
             assert!(got == want, "{h}x{w}: the product differs");
-            product(&windows, n, &x, &b, &mut got, true, &mut memory);
-            gemm::gemm_packed(m, n, k, &patches, k, &b, &mut want, n, true);
+            product(FULL, &windows, n, &x, &b, &mut got, true, &mut memory);
+            gemm::gemm_packed(FULL, m, n, k, &patches, k, &b, &mut want, n, true);
             close("the sum", &got, &want);
 
             let (mut got, mut want) = (vec![1.0; k * n], vec![1.0; k * n]);
-            gradient(&windows, n, &x, &dy, &mut got, &mut memory);
-            gemm::gemm_tn(0..k, n, m, &patches, k, &dy, n, &mut want, n);
+            gradient(FULL, &windows, n, &x, &dy, &mut got, &mut memory);
+            gemm::gemm_tn(FULL, 0..k, n, m, &patches, k, &dy, n, &mut want, n);
             close("the gradient", &got, &want);
             let mut turned = vec![1.0; k * n];
-            gradient_transposed(&windows, n, &x, &dy, &mut turned, &mut memory);
+            gradient_transposed(FULL, &windows, n, &x, &dy, &mut turned, &mut memory);
             let back: Vec<f64> = (0..k * n).map(|i| turned[i % n * k + i / n]).collect();
             close("the transposed gradient", &back, &want);
         }
@@ -255,8 +305,8 @@ mod tests {
     fn phases_are_the_sum_of_windows() {
         for (i, (h, w, c, kernel, stride, _, n)) in SIZES.into_iter().enumerate() {
             let windows = Windows::over(h, w, c, kernel, stride, 0);
-            let plain = Spread { windows, n, phases: None };
-            let by_phases = Spread { phases: Some(Phases::always(windows, n)), ..plain };
+            let plain = Spread { windows, n, phases: None, precision: FULL };
+            let by_phases = Spread { phases: Some(Phases::always(windows, n, FULL)), ..plain };
             let y = numbers(7 * i as u64, 2 * windows.count() * n);
             let weight = numbers(7 * i as u64 + 1, n * windows.patch());
             let at = |j: usize, p: usize, q: usize, co: usize| ((j * kernel + p) * kernel + q) * c + co;
@@ -268,7 +318,8 @@ mod tests {
             });
             close("the image", &images[1], &images[0]);
         }
-        let chosen = SIZES.iter().filter(|s| Phases::of(Windows::over(s.0, s.1, s.2, s.3, s.4, s.5), s.6).is_some());
+        let chosen =
+            SIZES.iter().filter(|s| Phases::of(Windows::over(s.0, s.1, s.2, s.3, s.4, s.5), s.6, FULL).is_some());
         let chosen = chosen.count();
         assert!(chosen > 0 && chosen < SIZES.len(), "the rule chooses phases {chosen} times");
     }

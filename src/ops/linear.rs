@@ -21,7 +21,7 @@ use super::activation::Activation;
 use crate::autodiff::op::{Backward, Cost, Forward, Op, Order, Pack, Reads, WeightSplit, Weights, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
-use crate::device::gemm;
+use crate::device::gemm::{self, Precision};
 use crate::device::simd::vectorize;
 
 impl<R: Real> Graph<R> {
@@ -58,7 +58,8 @@ impl<R: Real> Graph<R> {
             assert_eq!(self.len(add), rows * n, "linear: the result is {shape:?} but add is {:?}", self.shape(add));
             inputs.push(add);
         }
-        let op = Linear { rows, ins, out: n, bias: b.is_some(), add: add.is_some(), f };
+        let precision = self.precision();
+        let op = Linear { rows, ins, out: n, bias: b.is_some(), add: add.is_some(), f, precision };
         let [y] = self.call(op, &inputs, [&shape]);
         y
     }
@@ -74,6 +75,7 @@ struct Linear {
     bias: bool,
     add: bool,
     f: Activation,
+    precision: Precision,
 }
 
 impl Linear {
@@ -112,11 +114,13 @@ impl<R: Real> Op<R> for Linear {
 
     fn packs(&self) -> Vec<Pack> {
         let k = self.ins.len();
+        let precision = self.precision;
         let forward = self.ins.iter().enumerate().map(|(i, &rows)| Pack {
             input: k + i,
             rows,
             columns: self.out,
             order: Order::Rows,
+            precision,
             backward: false,
         });
         let backward = self.ins.iter().enumerate().map(|(i, &columns)| Pack {
@@ -124,6 +128,7 @@ impl<R: Real> Op<R> for Linear {
             rows: self.out,
             columns,
             order: Order::Columns,
+            precision,
             backward: true,
         });
         forward.chain(backward).collect()
@@ -134,7 +139,7 @@ impl<R: Real> Op<R> for Linear {
         let (m, n) = (io.rows.len(), self.out);
         // (L1)
         for (i, &k) in self.ins.iter().enumerate() {
-            gemm::gemm_packed(m, n, k, io.x[i], k, io.packed[i], y, n, i > 0);
+            gemm::gemm_packed(self.precision, m, n, k, io.x[i], k, io.packed[i], y, n, i > 0);
         }
         if self.bias {
             let b = io.x[self.bias_at()];
@@ -158,7 +163,7 @@ impl<R: Real> Op<R> for Linear {
             let Some(dx) = dx else { continue };
             if i < self.ins.len() {
                 let k = self.ins[i];
-                gemm::gemm_packed(m, k, n, da, n, io.packed[self.ins.len() + i], dx, k, true);
+                gemm::gemm_packed(self.precision, m, k, n, da, n, io.packed[self.ins.len() + i], dx, k, true);
             } else {
                 vectorize!(|| dx.iter_mut().zip(&*da).for_each(|(dx, &da)| *dx += da));
             }
@@ -185,7 +190,7 @@ impl<R: Real> Op<R> for Linear {
                 if let Some(dw) = io.dw[self.ins.len() + i] {
                     let (from, to) = (part * tile, k.min((part + 1) * tile));
                     let dw = dw.part(from * n..to * n);
-                    gemm::gemm_tn(from..to, n, m, io.x[i], k, da, n, dw, n);
+                    gemm::gemm_tn(self.precision, from..to, n, m, io.x[i], k, da, n, dw, n);
                 }
                 return;
             }
@@ -203,6 +208,38 @@ impl<R: Real> Op<R> for Linear {
 
 /// Adds every row of `da` [rows, n] to `db` [n], in order.
 pub(super) fn add_rows<R: Real>(da: &[R], db: &mut [R]) {
+    /// Sums of longer rows are many enough to hide that each addition waits for the one before.
+    const SHORT: usize = 64;
     let n = db.len();
-    vectorize!(|| da.chunks_exact(n).for_each(|da| db.iter_mut().zip(da).for_each(|(db, &da)| *db += da)));
+    if n > SHORT {
+        vectorize!(|| da.chunks_exact(n).for_each(|da| db.iter_mut().zip(da).for_each(|(db, &da)| *db += da)));
+        return;
+    }
+    let mut first = 0;
+    while first < n {
+        let (da, db) = (&da[first.min(da.len())..], &mut db[first..]);
+        first += match n - first {
+            32.. => add_columns::<R, 32>(da, n, db),
+            16.. => add_columns::<R, 16>(da, n, db),
+            8.. => add_columns::<R, 8>(da, n, db),
+            4.. => add_columns::<R, 4>(da, n, db),
+            3 => add_columns::<R, 3>(da, n, db),
+            2 => add_columns::<R, 2>(da, n, db),
+            _ => add_columns::<R, 1>(da, n, db),
+        };
+    }
+}
+
+/// Adds the first `W` columns of rows that begin `n` apart to `db`, in order, with sums that stay in registers; returns `W`.
+fn add_columns<R: Real, const W: usize>(da: &[R], n: usize, db: &mut [R]) -> usize {
+    vectorize!(|| {
+        let mut sums: [R; W] = std::array::from_fn(|j| db[j]);
+        for row in da.chunks(n) {
+            if let Some(row) = row.first_chunk::<W>() {
+                sums = std::array::from_fn(|j| sums[j] + row[j]);
+            }
+        }
+        db[..W].copy_from_slice(&sums);
+    });
+    W
 }

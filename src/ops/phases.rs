@@ -13,7 +13,7 @@
 
 use super::patches::Windows;
 use crate::base::Real;
-use crate::device::gemm::{self, Sliding};
+use crate::device::gemm::{self, Precision, Sliding};
 use crate::device::simd::vectorize;
 
 /// The phases of a transposed convolution from x [h, w, c_in] to an image [H, W, c_out].
@@ -25,25 +25,29 @@ pub(super) struct Phases {
     input: usize,
     /// t
     taps: usize,
+    precision: Precision,
 }
 
 impl Phases {
     /// The phases of a transposed convolution, if this way is expected to be the faster one: zeros are multiplied where the kernel
     /// is no multiple of the stride, at the edges, and in the last vector of the columns; the other way adds up windows, which
-    /// costs about as much as 14 multiplications for each of their elements.
-    pub fn of(windows: Windows, input: usize) -> Option<Phases> {
-        const ADDING: usize = 14;
-        let phases = Phases::always(windows, input);
+    /// costs about as much as 14 multiplications, or 28 of bf16, for each of their elements.
+    pub fn of(windows: Windows, input: usize, precision: Precision) -> Option<Phases> {
+        let adding = match precision {
+            Precision::Full => 14,
+            Precision::Bf16 => 28,
+        };
+        let phases = Phases::always(windows, input, precision);
         let lanes = |n: usize| n.next_multiple_of(16);
         let (w, taps) = (&windows, phases.taps);
         let here = w.oh * taps * phases.across() * taps * input * lanes(phases.columns());
-        let there = w.count() * (input * lanes(w.patch()) + ADDING * w.patch());
-        (w.pad == 0 && here < there).then_some(phases)
+        let there = w.count() * (input * lanes(w.patch()) + adding * w.patch());
+        (w.pad == 0 && here < there && phases.sliding(taps).suits(precision)).then_some(phases)
     }
 
     /// The phases, for windows without padding.
-    pub fn always(windows: Windows, input: usize) -> Phases {
-        Phases { windows, input, taps: windows.kernel.div_ceil(windows.stride) }
+    pub fn always(windows: Windows, input: usize, precision: Precision) -> Phases {
+        Phases { windows, input, taps: windows.kernel.div_ceil(windows.stride), precision }
     }
 
     /// Windows of x side by side.
@@ -66,9 +70,27 @@ impl Phases {
         self.taps * self.taps * self.input
     }
 
+    /// A row of windows that have `rows` rows in x.
+    fn sliding(&self, rows: usize) -> Sliding {
+        Sliding {
+            down: 1,
+            across: self.across(),
+            runs: rows,
+            run: self.taps * self.input,
+            step: self.input,
+            stride: self.line(),
+            line: self.line(),
+        }
+    }
+
     /// Elements of scratch memory.
     pub fn scratch(&self) -> usize {
-        self.windows.oh * self.line() + self.across() * self.columns()
+        self.windows.oh * self.padded(self.line()) + self.across() * self.columns()
+    }
+
+    /// Elements that so many elements of x become.
+    fn padded(&self, len: usize) -> usize {
+        gemm::image_len(self.precision, len)
     }
 
     /// For each element of B, row by row, where it stands in a weight whose element (ci, p, q, co) is at `at(ci, p, q, co)`; `u32::MAX`
@@ -90,28 +112,21 @@ impl Phases {
     /// Adds to an image [H, W, c_out] what x [h, w, c_in] contributes, given B packed.
     pub fn run<R: Real>(&self, x: &[R], packed: &[R], scratch: &mut [R], image: &mut [R]) {
         let (w, t, n) = (&self.windows, self.taps, self.columns());
-        let (padded, products) = scratch[..self.scratch()].split_at_mut(w.oh * self.line());
-        let edge = (t - 1) * self.input;
-        for (to, from) in padded.chunks_exact_mut(self.line()).zip(x.chunks_exact(w.ow * self.input)) {
+        let line = self.padded(self.line());
+        let (padded, products) = scratch[..self.scratch()].split_at_mut(w.oh * line);
+        let edge = self.padded((t - 1) * self.input);
+        for (to, from) in padded.chunks_exact_mut(line).zip(x.chunks_exact(w.ow * self.input)) {
             to[..edge].fill(R::ZERO);
-            to[edge..edge + from.len()].copy_from_slice(from);
-            to[edge + from.len()..].fill(R::ZERO);
+            gemm::copy_image(self.precision, from, &mut to[edge..line - edge]);
+            to[line - edge..].fill(R::ZERO);
         }
         for a in 0..w.oh + t - 1 {
             // Rows of the window that lie in x.
             let (from, to) = ((t - 1).saturating_sub(a), t.min(w.oh + t - 1 - a));
-            let sliding = Sliding {
-                down: 1,
-                across: self.across(),
-                runs: to - from,
-                run: t * self.input,
-                step: self.input,
-                stride: self.line(),
-                line: self.line(),
-            };
+            let sliding = self.sliding(to - from);
             let rows = from * sliding.run..to * sliding.run;
-            let x = &padded[(a + from + 1 - t) * self.line()..];
-            gemm::gemm_windows(&sliding, rows, self.rows(), n, x, packed, products, false);
+            let x = &padded[(a + from + 1 - t) * line..];
+            gemm::gemm_windows(self.precision, &sliding, rows, self.rows(), n, x, packed, products, false, &[]);
             let rows = image.chunks_exact_mut(w.w * w.c).skip(w.stride * a).take(w.stride);
             for (r, row) in rows.enumerate() {
                 let width = w.stride * w.c;

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::base::{Error, Result};
 use crate::config::value::Value;
-use crate::config::{Device, PRESETS, Request, Resolved, check_resume, resolve};
+use crate::config::{self, Device, PRESETS, Request, Resolved, check_resume, resolve};
 use crate::env::probe::PROBES;
 
 /// The resolved settings of a run, in its logdir.
@@ -69,6 +69,10 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DEVICE", value_parser = device_names())]
     pub device: Option<String>,
 
+    /// The numbers that matrix products multiply; the rest is f32 [default: f32]
+    #[arg(long, value_name = "PRECISION", value_parser = precision_names())]
+    pub precision: Option<String>,
+
     /// Worker threads; the result does not depend on it [default: all cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<String>,
@@ -86,9 +90,13 @@ impl TrainArgs {
     /// The configuration that the command asks for, checked by itself and against the run in its logdir, if there is one.
     pub fn resolve(&self) -> Result<Resolved> {
         let mut request = self.settings.request();
-        for (key, text) in
-            [("steps", &self.steps), ("seed", &self.seed), ("device", &self.device), ("threads", &self.threads)]
-        {
+        for (key, text) in [
+            ("steps", &self.steps),
+            ("seed", &self.seed),
+            ("device", &self.device),
+            ("precision", &self.precision),
+            ("threads", &self.threads),
+        ] {
             request.flags.extend(text.clone().map(|text| (key, text)));
         }
         let asked = resolve(&request)?;
@@ -235,6 +243,9 @@ pub enum Precision {
     F64,
     /// losses within 1e-5, gradients within 1e-3; updated weights are printed, not judged
     F32,
+    /// f32 with matrix products of bf16: losses within 1e-2, gradients within 2e-2 or three times of what rounding only the weights
+    /// to bf16 moves them by; updated weights are printed, not judged
+    Bf16,
 }
 
 /// `dreamer-fast gradcheck`.
@@ -271,6 +282,10 @@ pub struct BenchArgs {
     /// Worker threads [default: all cores]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub threads: usize,
+
+    /// The numbers that matrix products multiply
+    #[arg(long, default_value = "f32", value_parser = precisions())]
+    pub precision: config::Precision,
 
     /// Blocks of at least half a second that are measured
     #[arg(long, value_name = "N", default_value = "9", value_parser = count)]
@@ -380,6 +395,10 @@ pub struct ProfileArgs {
     /// Change one setting; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+
+    /// The numbers that matrix products multiply, with `--config`; a run has a setting for it
+    #[arg(long, value_parser = precisions(), requires = "config")]
+    pub precision: Option<config::Precision>,
 
     /// Updates that are recorded
     #[arg(long, value_name = "N", default_value = "10", value_parser = count)]
@@ -531,4 +550,13 @@ fn probe_names() -> PossibleValuesParser {
 
 fn device_names() -> PossibleValuesParser {
     Device::CHOICES.iter().map(|(word, doc)| PossibleValue::new(*word).help(doc.trim())).collect::<Vec<_>>().into()
+}
+
+fn precision_names() -> PossibleValuesParser {
+    let words = <config::Precision as Value>::CHOICES;
+    words.iter().map(|(word, doc)| PossibleValue::new(*word).help(doc.trim())).collect::<Vec<_>>().into()
+}
+
+fn precisions() -> impl TypedValueParser<Value = config::Precision> {
+    precision_names().map(|word| Value::parse(&word).expect("one of its words"))
 }

@@ -15,7 +15,7 @@ use super::args::ProbesArgs;
 use super::collect::{Actor, Collector, as_action};
 use super::evaluate::layout_seed;
 use super::world::World;
-use crate::autodiff::{Clock, Graph, Plan, Var};
+use crate::autodiff::{Clock, Plan, Var};
 use crate::base::{Error, Result};
 use crate::config::{Config, Request, resolve};
 use crate::device::Pool;
@@ -253,7 +253,7 @@ struct Critic {
 impl Critic {
     fn new(agent: &Agent) -> Self {
         let model = &agent.world.model;
-        let mut g = Graph::new(agent.params.layout.clone());
+        let mut g = model.graph(&agent.params.layout);
         let stoch = g.input("stoch", &[EPISODES, model.stoch()]);
         let deter = g.input("deter", &[EPISODES, model.deter()]);
         let value = heads::value(&mut g, model, "value", &[stoch, deter]).mean(&mut g, model);

@@ -8,18 +8,16 @@
 
 use std::mem::MaybeUninit;
 
+use super::ahead::{Ahead, LINE};
 use super::lanes::Lanes;
 use super::product::pieces;
 use super::tile::{self, Mode, Tile};
 
-/// Rows of X and dY in a block. Constant, because it decides where sums are added up.
+/// Rows of X and dY in a block, an even number. Constant, because it decides where sums are added up.
 pub const HEIGHT: usize = 128;
 
 /// Bytes of a block of X, and of dY: two of each (this one and the next) and their part of C fit a second-level cache of 1 MiB.
 const CACHE: usize = 208 << 10;
-
-/// Bytes of a cache line, and of the longest vector.
-const LINE: usize = 64;
 
 /// The job; pointers to the first elements.
 pub(super) struct Gradient<E> {
@@ -44,6 +42,7 @@ pub(super) struct Gradient<E> {
 /// nobody else.
 pub(super) unsafe fn run<L: Lanes>(p: &Gradient<L::Element>) {
     let mut panel = Panel(MaybeUninit::uninit());
+    let mut pairs = Pairs(MaybeUninit::uninit());
     let most = CACHE / (HEIGHT * size_of::<L::Element>());
     for (left, right) in pieces(p.n, most, 2 * L::LEN) {
         for (top, bottom) in pieces(p.k, most, 1) {
@@ -59,6 +58,7 @@ pub(super) unsafe fn run<L: Lanes>(p: &Gradient<L::Element>) {
                         ..*p
                     },
                     panel.0.as_mut_ptr().cast(),
+                    pairs.0.as_mut_ptr().cast(),
                 );
             }
         }
@@ -69,31 +69,44 @@ pub(super) unsafe fn run<L: Lanes>(p: &Gradient<L::Element>) {
 #[repr(align(64))]
 pub(super) struct Panel(pub MaybeUninit<[u8; HEIGHT * 2 * LINE]>);
 
+/// A block of X in pairs of rows, aligned.
+#[repr(align(64))]
+struct Pairs(MaybeUninit<[u8; CACHE / 2]>);
+
 /// A part of C that the second-level cache holds: for each block of rows, for each panel of dY, for each tile.
 ///
 /// # Safety
-/// As for [`run`]; `panel` can hold `HEIGHT` rows of two vectors.
-unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element) {
+/// As for [`run`]; `panel` can hold `HEIGHT` rows of two vectors and `pairs` half a block of X.
+unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element, pairs: *mut L::Element) {
     let width = 2 * L::LEN;
     assert!(width * size_of::<L::Element>() <= 2 * LINE, "a panel of {width} numbers is wider than two lines");
     let tiles = p.n.div_ceil(width) * p.k.div_ceil(L::ROWS);
     for start in (0..p.m).step_by(HEIGHT) {
-        let depth = (p.m - start).min(HEIGHT);
-        let next = start + depth;
+        let height = (p.m - start).min(HEIGHT);
+        let depth = height.div_ceil(L::STEPS);
+        let next = start + height;
         let rows = (p.m - next).min(HEIGHT);
         let mut ahead = [
             Ahead::new(p.x.wrapping_add(next * p.ldx), p.ldx, rows, p.k, tiles),
             Ahead::new(p.dy.wrapping_add(next * p.ldy), p.ldy, rows, p.n, tiles),
         ];
+        let x = p.x.wrapping_add(start * p.ldx);
+        let (x, ldx) = match L::STEPS {
+            1 => (x, p.ldx),
+            steps => {
+                let to = p.k.next_multiple_of(L::LEN);
+                assert!(depth * to * size_of::<L::Element>() <= CACHE / steps, "{depth} rows of {to} pairs");
+                // SAFETY: rows start..start + height of X are within the caller's matrix; `pairs` is large enough.
+                unsafe { copy::<L>(x, p.ldx, height, p.k, pairs, to) };
+                (pairs.cast_const(), to)
+            }
+        };
         for column in (0..p.n).step_by(width) {
             let columns = (p.n - column).min(width);
-            // SAFETY: rows start..start + depth, columns column..column + columns of dY are within the caller's matrix.
+            // SAFETY: rows start..start + height, columns column..column + columns of dY are within the caller's matrix.
             unsafe {
                 let dy = p.dy.add(start * p.ldy + column);
-                L::enter(
-                    #[inline(always)]
-                    || copy::<L>(dy, p.ldy, depth, columns, panel),
-                );
+                copy::<L>(dy, p.ldy, height, columns, panel, width);
             }
             for (top, bottom) in pieces(p.k, L::ROWS, 1) {
                 ahead.iter_mut().for_each(Ahead::ask::<L>);
@@ -107,8 +120,8 @@ unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element) {
                             depth,
                             runs: 1,
                             jump: 0,
-                            a: p.x.add(start * p.ldx + top),
-                            lda: p.ldx,
+                            a: x.add(top),
+                            lda: ldx,
                             b: panel,
                             panel: 0,
                             c: p.c.add(top * p.ldc + column),
@@ -123,61 +136,33 @@ unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element) {
     }
 }
 
-/// Copies `columns` columns of `rows` rows into rows of two vectors, with zeros to their ends.
+/// Copies `columns` columns of `rows` rows into rows of operands that begin `width` apart, with zeros to the end of the last vector.
 ///
 /// # Safety
-/// Runs in [`Lanes::enter`]; `from[i * ld..][..columns]` can be read and `to[..rows * 2 LEN]` written.
-#[inline(always)]
+/// The processor has the instruction set of `L`; `from[i * ld..][..columns]` can be read and `width`, a multiple of `LEN`,
+/// elements written for each step.
 pub(super) unsafe fn copy<L: Lanes>(
     from: *const L::Element,
     ld: usize,
     rows: usize,
     columns: usize,
     to: *mut L::Element,
-) {
-    for i in 0..rows {
-        for v in 0..2 {
-            let left = columns.saturating_sub(v * L::LEN);
-            let x = from.wrapping_add(i * ld + v * L::LEN);
-            // SAFETY: the caller's promises; a vector is cut to the columns that are left.
-            unsafe {
-                let x = if left >= L::LEN { L::load(x) } else { L::load_first(x, left) };
-                x.store(to.add((2 * i + v) * L::LEN));
-            }
-        }
-    }
-}
-
-/// The lines of the next block of a matrix, asked for in equal portions.
-struct Ahead<E> {
-    row: *const E,
-    ld: usize,
-    rows: usize,
-    /// Bytes of a row, and how many of them are asked for already.
     width: usize,
-    done: usize,
-    portion: usize,
-}
-
-impl<E> Ahead<E> {
-    fn new(row: *const E, ld: usize, rows: usize, columns: usize, portions: usize) -> Self {
-        let width = columns * size_of::<E>();
-        Ahead { row, ld, rows, width, done: 0, portion: (rows * width.div_ceil(LINE)).div_ceil(portions) }
-    }
-
-    fn ask<L: Lanes<Element = E>>(&mut self) {
-        for _ in 0..self.portion {
-            if self.rows == 0 {
-                return;
-            }
-            // SAFETY: asking for a line reads nothing.
-            unsafe { L::prefetch(self.row.wrapping_byte_add(self.done)) };
-            self.done += LINE;
-            if self.done >= self.width {
-                self.done = 0;
-                self.row = self.row.wrapping_add(self.ld);
-                self.rows -= 1;
-            }
-        }
+) {
+    // SAFETY: the caller's promises; a vector is cut to the columns and rows that are left.
+    unsafe {
+        L::enter(
+            #[inline(always)]
+            || {
+                for i in 0..rows.div_ceil(L::STEPS) {
+                    let row = from.wrapping_add(i * L::STEPS * ld);
+                    for at in (0..columns).step_by(L::LEN) {
+                        let left = (columns - at).min(L::LEN);
+                        let x = L::load_down(row.wrapping_add(at), ld, rows - i * L::STEPS, left);
+                        x.store(to.add(i * width + at));
+                    }
+                }
+            },
+        );
     }
 }

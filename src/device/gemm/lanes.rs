@@ -15,6 +15,9 @@ pub(super) unsafe trait Lanes: Copy {
     const LEN: usize;
     /// Rows of the largest tile of two vectors whose sums stay in registers.
     const ROWS: usize;
+    /// Steps of the inner dimension in a lane of an operand: 1, or 2 where a lane holds a pair of bf16. Operands of pairs are
+    /// made from matrices of numbers by [`Lanes::load_along`] and [`Lanes::load_down`].
+    const STEPS: usize = 1;
 
     /// Runs `f` compiled for this vector's instruction set.
     unsafe fn enter(f: impl FnOnce());
@@ -26,6 +29,19 @@ pub(super) unsafe trait Lanes: Copy {
     unsafe fn load(x: *const Self::Element) -> Self;
     /// `x[..count]` and zeros, `count < LEN`.
     unsafe fn load_first(x: *const Self::Element, count: usize) -> Self;
+    /// The operand of `LEN` lanes whose inner dimension runs along a row: from `x[..count]` and zeros, `count <= LEN * STEPS`.
+    #[inline(always)]
+    unsafe fn load_along(x: *const Self::Element, count: usize) -> Self {
+        // SAFETY: the caller's x[..count].
+        unsafe { if count == Self::LEN { Self::load(x) } else { Self::load_first(x, count) } }
+    }
+    /// The operand of `LEN` lanes whose inner dimension runs down the columns: from the first `count <= LEN` columns of
+    /// `rows <= STEPS` rows that begin `ld` apart, and zeros.
+    #[inline(always)]
+    unsafe fn load_down(x: *const Self::Element, _ld: usize, _rows: usize, count: usize) -> Self {
+        // SAFETY: the caller's x[..count].
+        unsafe { Self::load_along(x, count) }
+    }
     /// Writes `x[..LEN]`.
     unsafe fn store(self, x: *mut Self::Element);
     /// Writes `x[..count]`, `count < LEN`.
@@ -34,13 +50,13 @@ pub(super) unsafe trait Lanes: Copy {
     unsafe fn prefetch(x: *const Self::Element);
     /// `self + other`.
     unsafe fn add(self, other: Self) -> Self;
-    /// `self + a * b`, rounded once where the instruction set can.
+    /// `self + a * b`, rounded once where the instruction set can; with pairs, the sum of both products (see `bf16`).
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
 }
 
 /// Vectors without intrinsics: 16 bytes, the width that every supported processor has.
 #[derive(Clone, Copy)]
-pub(super) struct Plain<R, const N: usize>([R; N]);
+pub(super) struct Plain<R, const N: usize>(pub(super) [R; N]);
 
 // SAFETY: no instruction beyond the architecture's baseline is used.
 unsafe impl<R: Real, const N: usize> Lanes for Plain<R, N> {

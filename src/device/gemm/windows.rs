@@ -7,6 +7,8 @@
 
 use std::mem::MaybeUninit;
 
+use super::Precision;
+use super::ahead::Ahead;
 use super::gradient::{HEIGHT, Panel, copy};
 use super::lanes::Lanes;
 use super::product::{CACHE, pieces};
@@ -46,6 +48,23 @@ impl Sliding {
     pub fn reach(&self) -> usize {
         (self.down - 1) * self.stride + (self.across - 1) * self.step + (self.runs - 1) * self.line + self.run
     }
+
+    /// The same windows over an image of which `steps` neighbours stand in one element, if none of them begins or ends between.
+    pub(super) fn folded(&self, steps: usize) -> Option<Sliding> {
+        let fold = |n: usize| n.is_multiple_of(steps).then_some(n / steps);
+        Some(Sliding {
+            run: fold(self.run)?,
+            step: fold(self.step)?,
+            stride: fold(self.stride)?,
+            line: fold(self.line)?,
+            ..*self
+        })
+    }
+
+    /// Whether [`gemm_windows`](super::gemm_windows) takes these windows: in pairs, no window begins or ends between two.
+    pub fn suits(&self, precision: Precision) -> bool {
+        self.folded(precision.steps()).is_some()
+    }
 }
 
 /// `C (+)= P B`, P the windows, B some rows of a packed matrix.
@@ -59,15 +78,20 @@ pub(super) struct Product<E> {
     pub panel: usize,
     pub c: *mut E,
     pub accumulate: bool,
+    /// What is read next.
+    pub next: *const [E],
 }
 
 /// `C += P^T dY`, P the windows.
 pub(super) struct Gradient<E> {
     pub windows: Sliding,
     pub n: usize,
+    /// In pairs: each element with its neighbour in the next window.
     pub image: *const E,
     pub dy: *const E,
     pub c: *mut E,
+    /// What is read next.
+    pub next: [*const [E]; 2],
 }
 
 /// A job of either kind.
@@ -96,6 +120,8 @@ unsafe fn product<L: Lanes>(p: &Product<L::Element>) {
     let w = &p.windows;
     let width = 2 * L::LEN;
     let group = (CACHE / (w.columns() * width * size_of::<L::Element>())).max(1) * width;
+    let tiles = w.down * w.across.div_ceil(L::ROWS) * p.n.div_ceil(width);
+    let mut ahead = Ahead::new(p.next.cast(), 0, 1, p.next.len(), tiles);
     for first in (0..p.n).step_by(group) {
         let end = (first + group).min(p.n);
         for y in 0..w.down {
@@ -104,6 +130,7 @@ unsafe fn product<L: Lanes>(p: &Product<L::Element>) {
                 while column < end {
                     let vectors = tile::widest(right - left, (end - column).div_ceil(L::LEN));
                     let columns = (end - column).min(vectors * L::LEN);
+                    ahead.ask::<L>();
                     // SAFETY: windows left..right of row y lie within the image, rows and columns within C, and the panels that
                     // hold the columns within B. `column` begins a panel, because only the last tile of a group has an odd
                     // number of vectors and groups are whole panels.
@@ -136,7 +163,11 @@ unsafe fn gradient<L: Lanes>(p: &Gradient<L::Element>) {
     let width = 2 * L::LEN;
     let mut panel = Panel(MaybeUninit::uninit());
     let panel: *mut L::Element = panel.0.as_mut_ptr().cast();
-    let most = HEIGHT / w.across;
+    let pairs = w.across.div_ceil(L::STEPS);
+    let across = pairs * L::STEPS;
+    let most = HEIGHT / across;
+    let tiles = w.down.div_ceil(most) * p.n.div_ceil(width) * w.runs * w.run.div_ceil(L::ROWS);
+    let mut ahead = p.next.map(|next| Ahead::new(next.cast(), 0, 1, next.len(), tiles));
     for (from, to) in pieces(w.down, most, 1) {
         for column in (0..p.n).step_by(width) {
             let columns = (p.n - column).min(width);
@@ -144,22 +175,31 @@ unsafe fn gradient<L: Lanes>(p: &Gradient<L::Element>) {
             unsafe {
                 let dy = p.dy.add(from * w.across * p.n + column);
                 let rows = (to - from) * w.across;
-                L::enter(
-                    #[inline(always)]
-                    || copy::<L>(dy, p.n, rows, columns, panel),
-                );
+                // The windows of a row are paired among themselves, so that rows of an odd number end in half a pair.
+                let height = if w.across == across { rows } else { w.across };
+                for row in (0..rows).step_by(height) {
+                    copy::<L>(
+                        dy.add(row * p.n),
+                        p.n,
+                        height,
+                        columns,
+                        panel.add(row / w.across * pairs * width),
+                        width,
+                    );
+                }
             }
             for run in 0..w.runs {
                 for (left, right) in pieces(w.run, L::ROWS, 1) {
+                    ahead.iter_mut().for_each(Ahead::ask::<L>);
                     // SAFETY: elements left..right of a run of those windows lie within the image, and rows of C are elements of
                     // a window.
                     unsafe {
                         let tile = Tile {
-                            depth: w.across,
+                            depth: pairs,
                             runs: to - from,
-                            jump: w.stride.wrapping_sub(w.across * w.step),
+                            jump: w.stride.wrapping_sub(across * w.step),
                             a: p.image.add(from * w.stride + run * w.line + left),
-                            lda: w.step,
+                            lda: L::STEPS * w.step,
                             b: panel,
                             panel: 0,
                             c: p.c.add((run * w.run + left) * p.n + column),

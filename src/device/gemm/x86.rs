@@ -1,7 +1,8 @@
-//! The vectors of x86-64: AVX2 with FMA (256 bits) and AVX-512 (512 bits), in f32 and f64.
+//! The vectors of x86-64: AVX2 with FMA (256 bits) and AVX-512 (512 bits), in f32 and f64; AVX512-BF16 in pairs of bf16.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
 use super::lanes::Lanes;
 use crate::device::simd;
@@ -25,10 +26,14 @@ pub(super) struct Avx512F32(__m512);
 #[derive(Clone, Copy)]
 pub(super) struct Avx512F64(__m512d);
 
-/// Writes `Lanes` once for all four: they differ in names and in how the first few lanes are selected.
+/// Sixteen f32 of AVX-512, or sixteen pairs of bf16.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512Bf16(__m512);
+
+/// Writes `Lanes` once for all: they differ in names, in how the first few lanes are selected, and in the product.
 macro_rules! lanes {
     ($vector:ident, $element:ty, $len:literal, $rows:literal, $enter:path, $zero:ident, $splat:ident, $loadu:ident, $storeu:ident,
-     $add:ident, $fmadd:ident, $mask:expr, $load_first:expr, $store_first:expr) => {
+     $add:ident, $add_product:expr, $mask:expr, $load_first:expr, $store_first:expr $(, { $($pairs:item)+ })?) => {
         // SAFETY: each method passes its caller's promises (instruction set, valid pointers) on to one intrinsic.
         unsafe impl Lanes for $vector {
             type Element = $element;
@@ -83,8 +88,9 @@ macro_rules! lanes {
             #[inline(always)]
             unsafe fn add_product(self, a: Self, b: Self) -> Self {
                 // SAFETY: as promised by the caller.
-                Self(unsafe { $fmadd(a.0, b.0, self.0) })
+                Self(unsafe { $add_product(self.0, a.0, b.0) })
             }
+            $($($pairs)+)?
         }
     };
 }
@@ -100,7 +106,7 @@ lanes!(
     _mm256_loadu_ps,
     _mm256_storeu_ps,
     _mm256_add_ps,
-    _mm256_fmadd_ps,
+    |sum, a, b| _mm256_fmadd_ps(a, b, sum),
     |count: usize| _mm256_loadu_si256(FIRST.as_ptr().add(8 - count).cast()),
     |x, mask| _mm256_maskload_ps(x, mask),
     |x, mask, v| _mm256_maskstore_ps(x, mask, v)
@@ -116,7 +122,7 @@ lanes!(
     _mm256_loadu_pd,
     _mm256_storeu_pd,
     _mm256_add_pd,
-    _mm256_fmadd_pd,
+    |sum, a, b| _mm256_fmadd_pd(a, b, sum),
     |count: usize| _mm256_loadu_si256(FIRST.as_ptr().add(8 - 2 * count).cast()),
     |x, mask| _mm256_maskload_pd(x, mask),
     |x, mask, v| _mm256_maskstore_pd(x, mask, v)
@@ -132,8 +138,8 @@ lanes!(
     _mm512_loadu_ps,
     _mm512_storeu_ps,
     _mm512_add_ps,
-    _mm512_fmadd_ps,
-    |count: usize| ((1_u32 << count) - 1) as __mmask16,
+    |sum, a, b| _mm512_fmadd_ps(a, b, sum),
+    |count: usize| first(count),
     |x, mask| _mm512_maskz_loadu_ps(mask, x),
     |x, mask, v| _mm512_mask_storeu_ps(x, mask, v)
 );
@@ -148,8 +154,89 @@ lanes!(
     _mm512_loadu_pd,
     _mm512_storeu_pd,
     _mm512_add_pd,
-    _mm512_fmadd_pd,
+    |sum, a, b| _mm512_fmadd_pd(a, b, sum),
     |count: usize| ((1_u32 << count) - 1) as __mmask8,
     |x, mask| _mm512_maskz_loadu_pd(mask, x),
     |x, mask, v| _mm512_mask_storeu_pd(x, mask, v)
 );
+lanes!(
+    Avx512Bf16,
+    f32,
+    16,
+    14,
+    simd::with_avx512_bf16,
+    _mm512_setzero_ps,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_add_ps,
+    |sum, a, b| _mm512_dpbf16_ps(sum, transmute::<__m512, __m512bh>(a), transmute::<__m512, __m512bh>(b)),
+    |count: usize| first(count),
+    |x, mask| _mm512_maskz_loadu_ps(mask, x),
+    |x, mask, v| _mm512_mask_storeu_ps(x, mask, v),
+    {
+        const STEPS: usize = 2;
+
+        #[inline(always)]
+        unsafe fn load_along(x: *const f32, count: usize) -> Self {
+            // SAFETY: masked lanes are not read.
+            unsafe {
+                let next = x.wrapping_add(16);
+                match count {
+                    32 => Self(pairs(_mm512_loadu_ps(x), _mm512_loadu_ps(next))),
+                    _ => Self(pairs(
+                        _mm512_maskz_loadu_ps(first(count.min(16)), x),
+                        _mm512_maskz_loadu_ps(first(count.saturating_sub(16)), next),
+                    )),
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_down(x: *const f32, ld: usize, rows: usize, count: usize) -> Self {
+            // SAFETY: masked lanes are not read.
+            unsafe {
+                let next = x.wrapping_add(ld);
+                let rows = match (count, rows > 1) {
+                    (16, true) => pairs(_mm512_loadu_ps(x), _mm512_loadu_ps(next)),
+                    (_, both) => pairs(
+                        _mm512_maskz_loadu_ps(first(count), x),
+                        _mm512_maskz_loadu_ps(first(if both { count } else { 0 }), next),
+                    ),
+                };
+                let interleave = _mm512_load_si512(INTERLEAVE.0.as_ptr().cast());
+                let mixed = _mm512_permutexvar_epi16(interleave, _mm512_castps_si512(rows));
+                Self(_mm512_castsi512_ps(mixed))
+            }
+        }
+    }
+);
+
+/// The bf16 nearest to the numbers of two vectors, side by side.
+///
+/// # Safety
+/// The processor has AVX512-BF16.
+#[inline(always)]
+unsafe fn pairs(low: __m512, high: __m512) -> __m512 {
+    // SAFETY: the caller's processor; both types are 512 bits.
+    unsafe { transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low)) }
+}
+
+/// Takes two halves of a vector of bf16 to pairs, one of each.
+static INTERLEAVE: Aligned = {
+    let mut order = [0; 32];
+    let mut i = 0;
+    while i < 16 {
+        (order[2 * i], order[2 * i + 1]) = (i as u16, 16 + i as u16);
+        i += 1;
+    }
+    Aligned(order)
+};
+
+#[repr(align(64))]
+struct Aligned([u16; 32]);
+
+/// The mask of the first `count <= 16` lanes.
+#[inline(always)]
+fn first(count: usize) -> __mmask16 {
+    ((1_u32 << count) - 1) as __mmask16
+}

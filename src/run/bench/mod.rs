@@ -63,7 +63,8 @@ pub fn command(args: &BenchArgs) -> Result<ExitCode> {
 /// A part of a training step.
 fn training(args: &BenchArgs, pool: &Arc<Pool>) -> Result<(Measured, Report)> {
     let config = args.config.unwrap_or(BenchConfig::Grid);
-    let model = work::model(config)?;
+    let mut model = work::model(config)?;
+    model.config.precision = args.precision;
     let mut params = Params::new(Arc::new(model.layout()));
     init(&model, &mut params, 0);
     let mut work = work::work(&model, args.mode, params, pool);
@@ -71,10 +72,11 @@ fn training(args: &BenchArgs, pool: &Arc<Pool>) -> Result<(Measured, Report)> {
     let flops = flops::flops(&model, args.mode);
     let rate = flops / 1e6 / measured.ms;
     let report = Report {
-        title: format!("{} {}, f32", config.name(), args.mode.name()),
+        title: format!("{} {}, {}", config.name(), args.mode.name(), args.precision),
         rates: format!("{:.3} GFLOP   {rate:.1} GFLOP/s", flops / 1e9),
         keys: vec![
             ("config", config.name().into()),
+            ("precision", args.precision.word().into()),
             ("gflop", round(flops / 1e9).into()),
             ("gflops", round(rate).into()),
         ],

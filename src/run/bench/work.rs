@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::args::{BenchConfig, BenchMode};
-use crate::autodiff::{Clock, Graph, Params, Plan, Sweep, Var};
+use crate::autodiff::{Clock, Params, Plan, Sweep, Var};
 use crate::base::{Philox, Result, philox::stream};
 use crate::config::Config;
 use crate::device::Pool;
@@ -73,7 +73,7 @@ pub fn work(model: &Model, mode: BenchMode, mut params: Params<f32>, pool: &Arc<
         }
         BenchMode::Observe => {
             let (t, b) = (model.config.batch_length, model.config.batch_size);
-            let mut g = Graph::new(params.layout.clone());
+            let mut g = model.graph(&params.layout);
             let embed = g.input("embed", &[t * b, model.embed()]);
             let action = g.input("action", &[t, b, model.actions.size()]);
             let keep = g.input("keep", &[t, b]);
@@ -91,7 +91,7 @@ pub fn work(model: &Model, mode: BenchMode, mut params: Params<f32>, pool: &Arc<
         }
         BenchMode::Imagine | BenchMode::ImagineTrain => {
             let (h, n) = (model.config.horizon, model.starts());
-            let mut g = Graph::new(params.layout.clone());
+            let mut g = model.graph(&params.layout);
             let stoch = g.input("stoch", &[n, model.stoch()]);
             let deter = g.input("deter", &[n, model.deter()]);
             let noise = g.input("noise", &[h, n, model.stoch()]);

@@ -25,7 +25,7 @@ use self::account::Account;
 use super::args::{BenchConfig, ProfileArgs};
 use crate::autodiff::record::Recording;
 use crate::base::{Result, files};
-use crate::config::Resolved;
+use crate::config::{Precision, Resolved};
 use crate::device::{Pool, simd};
 use crate::report::stdout::{self, say};
 
@@ -105,14 +105,15 @@ pub fn command(args: &ProfileArgs, settings: Option<&Resolved>) -> Result<ExitCo
         }
         None => {
             let config = args.config.unwrap_or(BenchConfig::Grid);
-            (config.name().to_string(), Subject::sizes(config, &pool)?)
+            (config.name().to_string(), Subject::sizes(config, args.precision.unwrap_or(Precision::F32), &pool)?)
         }
     };
     let profile = profile(&mut subject, args.updates)?;
     say!(
-        "An update of {title} on {} workers, {:?}, f32; means of {} updates",
+        "An update of {title} on {} workers, {:?}, {}; means of {} updates",
         pool.threads(),
         simd::level(),
+        subject.model().config.precision,
         args.updates
     );
     say!("{}", machine.in_words());

@@ -6,7 +6,7 @@ use super::Sections;
 use super::label::{Labels, labels};
 use crate::autodiff::Params;
 use crate::base::Result;
-use crate::config::Config;
+use crate::config::{Config, Precision};
 use crate::device::Pool;
 use crate::dreamer::Model;
 use crate::dreamer::init::init;
@@ -32,8 +32,9 @@ enum Kind {
 
 impl Subject {
     /// The training step that `bench` times: noise and batch given.
-    pub fn sizes(config: BenchConfig, pool: &Arc<Pool>) -> Result<Self> {
-        let model = work::model(config)?;
+    pub fn sizes(config: BenchConfig, precision: Precision, pool: &Arc<Pool>) -> Result<Self> {
+        let mut model = work::model(config)?;
+        model.config.precision = precision;
         let mut params = Params::new(Arc::new(model.layout()));
         init(&model, &mut params, 0);
         let step = work::train_step(&model, &params, pool);
