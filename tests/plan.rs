@@ -157,8 +157,7 @@ fn what_memory_held_before_changes_no_bit() {
 
 /// Walks through a plan with a tag for every element of the work arena: whoever reads finds what it takes it for.
 fn walk(touches: &[(usize, Vec<Touch>)], plan: &Plan<f32>) -> Result<(), String> {
-    let len = plan.sharing().0 / size_of::<f32>();
-    let mut held: Vec<Option<Tenancy>> = vec![None; len];
+    let mut held: Vec<Option<Tenancy>> = vec![None; plan.reach()];
     for (tenant, range, filled) in plan.kept() {
         if filled {
             held[range].fill(Some(tenant));
@@ -167,8 +166,9 @@ fn walk(touches: &[(usize, Vec<Touch>)], plan: &Plan<f32>) -> Result<(), String>
     for (number, (rows, stage)) in touches.iter().enumerate() {
         for (i, touch) in stage.iter().enumerate() {
             let overlaps = |other: &&Touch| other.range.start < touch.range.end && touch.range.start < other.range.end;
-            for other in stage[..i].iter().filter(overlaps) {
-                // Pieces of a stage run at the same time, so within it a place has one tenant,
+            // In its own memory a worker runs one piece after the other, and only the order of steps counts.
+            for other in stage[..i].iter().filter(|_| !touch.local).filter(overlaps) {
+                // Pieces of a stage run at the same time, so within it a place of the work arena has one tenant,
                 if other.tenant != touch.tenant {
                     return Err(format!("stage {number}: {other:?} and {touch:?} share a place"));
                 }
@@ -177,6 +177,9 @@ fn walk(touches: &[(usize, Vec<Touch>)], plan: &Plan<f32>) -> Result<(), String>
                 if *rows != 1 && (other.write || touch.write) && !same_rows {
                     return Err(format!("stage {number}: {other:?} and {touch:?} meet across rows"));
                 }
+            }
+            if touch.local && (*rows == 0 || touch.row == 0) {
+                return Err(format!("stage {number}: {touch:?} is not touched by rows"));
             }
             if touch.read && held[touch.range.clone()].iter().any(|tag| *tag != Some(touch.tenant)) {
                 return Err(format!("stage {number}: {touch:?} does not find its tensor"));

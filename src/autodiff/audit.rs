@@ -29,15 +29,8 @@ pub struct Touch {
     pub read: bool,
     /// Elements that belong to each row; 0 where every row touches all of them.
     pub row: usize,
-}
-
-fn touch(tenant: Tenant, slot: Slot, read: bool, write: bool) -> Option<Touch> {
-    let tenant = match tenant {
-        Tenant::Value(var) => (var.0, None),
-        Tenant::Grad(sweep, var) => (var.0, Some(sweep)),
-    };
-    let range = slot.offset..slot.offset + slot.len;
-    (slot.space == Space::Work).then_some(Touch { tenant, range, write, read, row: slot.row })
+    /// Whether it is memory of the worker; `range` is then one row there, counted from the end of the work arena.
+    pub local: bool,
 }
 
 impl<R: Real> Plan<R> {
@@ -55,7 +48,27 @@ impl<R: Real> Plan<R> {
             .collect()
     }
 
+    fn touch(&self, tenant: Tenant, slot: Slot, read: bool, write: bool) -> Option<Touch> {
+        let tenant = match tenant {
+            Tenant::Value(var) => (var.0, None),
+            Tenant::Grad(sweep, var) => (var.0, Some(sweep)),
+        };
+        let (local, range) = match slot.space {
+            Space::Work => (false, slot.offset..slot.offset + slot.len),
+            Space::Local => (true, self.work.len() + slot.offset..self.work.len() + slot.offset + slot.row),
+            Space::Value | Space::Grad => return None,
+        };
+        Some(Touch { tenant, range, write, read, row: slot.row, local })
+    }
+
+    /// Elements that [`Plan::touches`] may name: those of the work arena, and those of a row in a worker's memory.
+    pub fn reach(&self) -> usize {
+        let local = |s: &Stage<R>| if let Stage::Region { local, .. } = s { *local } else { 0 };
+        self.work.len() + self.stages.iter().map(local).max().unwrap_or(0)
+    }
+
     fn touched_by(&self, step: &Step) -> Vec<Touch> {
+        let touch = |tenant, slot, read, write| self.touch(tenant, slot, read, write);
         let value = |var| Tenant::Value(site(&self.graph.nodes, var).root);
         let mut out = Vec::new();
         match *step {
@@ -67,9 +80,10 @@ impl<R: Real> Plan<R> {
             }
             Step::Backward { call, sweep, ref dy, ref dx } => {
                 let (inputs, outputs) = (&self.graph.calls[call].inputs, &self.graph.calls[call].outputs);
-                let (x, y) = (self.operands[call].x, self.operands[call].y);
-                out.extend(inputs.iter().zip(x.into_iter().flatten()).map(|(&v, s)| touch(value(v), s, true, false)));
-                out.extend(outputs.iter().zip(y.into_iter().flatten()).map(|(&v, s)| touch(value(v), s, true, false)));
+                let (x, y, reads) = (self.operands[call].x, self.operands[call].y, self.operands[call].reads);
+                let x = inputs.iter().zip(x.into_iter().flatten()).enumerate().filter(|(i, _)| reads.input(*i));
+                let y = outputs.iter().zip(y.into_iter().flatten()).enumerate().filter(|(i, _)| reads.out(*i));
+                out.extend(x.chain(y).map(|(_, (&v, s))| touch(value(v), s, true, false)));
                 for (vars, slots) in [(inputs, dx), (outputs, dy)] {
                     for (&var, slot) in vars.iter().zip(slots) {
                         let tenant = Tenant::Grad(sweep, site(&self.graph.nodes, var).root);
@@ -91,7 +105,7 @@ impl<R: Real> Plan<R> {
         let root = |var| site(&self.graph.nodes, var).root;
         let x = call.inputs.iter().zip(&run.x).map(|(&v, slot)| slot.map(|s| (Tenant::Value(root(v)), s)));
         let dy = call.outputs.iter().zip(&run.dy).map(|(&v, slot)| slot.map(|s| (Tenant::Grad(job.sweep, root(v)), s)));
-        x.chain(dy).flatten().filter_map(|(tenant, slot)| touch(tenant, slot, true, false)).collect()
+        x.chain(dy).flatten().filter_map(|(tenant, slot)| self.touch(tenant, slot, true, false)).collect()
     }
 
     /// Places of the tensors that must outlive a run, and whether the host fills them before it; the others it reads after it.
@@ -100,7 +114,7 @@ impl<R: Real> Plan<R> {
         nodes
             .filter(|(_, n)| (n.kept || n.source == Source::Input) && !matches!(n.source, Source::Param(_)))
             .map(|(i, n)| {
-                let at = self.offsets[&Tenant::Value(super::graph::Var(i as u32))];
+                let at = self.places.work[&Tenant::Value(super::graph::Var(i as u32))];
                 ((i as u32, None), at..at + n.len(), n.source == Source::Input)
             })
             .collect()
@@ -113,7 +127,7 @@ impl<R: Real> Plan<R> {
                 *current = chunk.clamp(1, *rows);
             }
         }
-        self.make_scratch();
+        self.make_memory();
     }
 
     /// Overwrites everything with NaN but what the host has filled: the next run must not notice.
@@ -127,7 +141,11 @@ impl<R: Real> Plan<R> {
         self.partials.all_mut().fill(nan);
         self.pack_arena.all_mut().fill(nan);
         self.packed_version = 0;
-        self.scratch.iter().for_each(|s| s.lock().expect("no worker panicked").fill(nan));
+        for memory in &self.memory {
+            let mut memory = memory.lock().expect("no worker panicked");
+            memory.scratch.fill(nan);
+            memory.local.all_mut().fill(nan);
+        }
     }
 
     /// Runs the pieces of every weight gradient that is cut into parts, on random operands: each alone on zeros, each alone among NaNs, and all

@@ -119,7 +119,7 @@ impl<R: Real> Plan<R> {
         let root = &self.graph.nodes[s.root.index()];
         let offset = match root.source {
             Source::Param(_) => None,
-            _ => Some(self.offsets[&super::schedule::Tenant::Value(s.root)] + s.offset),
+            _ => self.places.work.get(&super::schedule::Tenant::Value(s.root)).map(|at| at + s.offset),
         };
         TensorInfo { name: root.name.clone(), shape: self.graph.nodes[var.index()].shape.clone(), offset }
     }
@@ -131,7 +131,7 @@ impl<R: Real> Plan<R> {
 
     fn stage(&self, stage: &Stage<R>) -> StageInfo {
         match stage {
-            Stage::Region { rows, chunk, steps } => {
+            Stage::Region { rows, chunk, steps, .. } => {
                 StageInfo::Region { rows: *rows, chunk: *chunk, steps: steps.iter().map(|s| self.step(s)).collect() }
             }
             Stage::Weights { jobs, .. } => StageInfo::Weights(

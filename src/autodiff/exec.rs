@@ -2,20 +2,24 @@
 //!
 //! This is the one place where tensors become slices. Soundness rests on three facts that [`super::plan`] and
 //! [`super::schedule`] establish and `tests/plan.rs` checks: tensors alive together have disjoint places; within a region, pieces
-//! touch disjoint rows of everything that is written; the operands of one call do not overlap.
+//! touch disjoint rows of everything that is written, or the memory of the worker that runs them; the operands of one call do not
+//! overlap.
 
-use super::op::{Backward, Clock, Forward, MAX_SLOTS, Shared, WeightSplit, Weights};
+use super::op::{Backward, Clock, Forward, MAX_SLOTS, Order, Shared, WeightSplit, Weights};
 use super::params::Params;
-use super::plan::Plan;
+use super::plan::{Memory, Plan};
 use super::resolve::{Slot, Space, Stage, Step, WeightJob, rows_of};
 use crate::base::Real;
 use crate::device::{Arena, arena, gemm};
 
 /// The buffers that slots point into.
+#[derive(Clone, Copy)]
 struct Buffers<'a, R: Real> {
     work: &'a Arena<R>,
     value: &'a Arena<R>,
     grad: &'a Arena<R>,
+    /// Memory of this worker, and the rows of a piece.
+    local: Option<(&'a Arena<R>, usize)>,
 }
 
 impl<'a, R: Real> Buffers<'a, R> {
@@ -24,50 +28,59 @@ impl<'a, R: Real> Buffers<'a, R> {
             Space::Work => self.work,
             Space::Value => self.value,
             Space::Grad => self.grad,
+            Space::Local => self.local.expect("only regions have tensors in a worker's memory").0,
         }
     }
 
-    fn span(slot: Slot, rows: &std::ops::Range<usize>) -> (usize, usize) {
-        match slot.row {
-            0 => (slot.offset, slot.len),
-            row => (slot.offset + rows.start * row, rows.len() * row),
+    fn span(&self, slot: Slot, rows: &std::ops::Range<usize>) -> (usize, usize) {
+        match (slot.space, slot.row, self.local) {
+            (Space::Local, row, Some((_, chunk))) => (slot.offset * chunk, rows.len() * row),
+            (_, 0, _) => (slot.offset, slot.len),
+            (_, row, _) => (slot.offset + rows.start * row, rows.len() * row),
         }
     }
 
     fn read(&self, slot: Option<Slot>, rows: &std::ops::Range<usize>) -> &'a [R] {
         let Some(slot) = slot else { return &[] };
-        let (offset, len) = Self::span(slot, rows);
+        let (offset, len) = self.span(slot, rows);
         // SAFETY: nobody writes these rows while this piece runs (see the top of the file).
         unsafe { self.arena(slot.space).view(offset, len) }
     }
 
     fn write(&self, slot: Option<Slot>, rows: &std::ops::Range<usize>) -> Option<&'a mut [R]> {
         let slot = slot?;
-        let (offset, len) = Self::span(slot, rows);
+        let (offset, len) = self.span(slot, rows);
         // SAFETY: nobody else touches these rows while this piece runs (see the top of the file).
         Some(unsafe { self.arena(slot.space).view_mut(offset, len) })
     }
 }
 
 pub(super) fn run<R: Real>(plan: &mut Plan<R>, params: &mut Params<R>, clock: Clock) {
+    let pool = plan.pool.clone();
+    pool.enter(|| run_stages(plan, params, clock));
+}
+
+fn run_stages<R: Real>(plan: &mut Plan<R>, params: &mut Params<R>, clock: Clock) {
     pack(plan, params);
     for sweep in &plan.sweeps {
         let range = params.layout.group_range(&sweep.group);
         params.grad.all_mut()[range].fill(R::ZERO);
     }
-    let buffers = Buffers { work: &plan.work, value: &params.value, grad: &params.grad };
+    let shared = Buffers { work: &plan.work, value: &params.value, grad: &params.grad, local: None };
     for stage in &plan.stages {
         match stage {
-            Stage::Region { rows, chunk, steps } => {
+            Stage::Region { rows, chunk, steps, .. } => {
                 plan.pool.each(rows.div_ceil(*chunk), |piece, worker| {
                     let range = piece * chunk..(piece * chunk + chunk).min(*rows);
-                    let mut scratch = plan.scratch[worker].lock().expect("no worker panicked");
+                    let mut memory = plan.memory[worker].lock().expect("no worker panicked");
+                    let Memory { scratch, local } = &mut *memory;
+                    let buffers = Buffers { local: Some((local, *chunk)), ..shared };
                     for step in steps {
-                        run_step(plan, &buffers, step, &range, &mut scratch, clock);
+                        run_step(plan, &buffers, step, &range, scratch, clock);
                     }
                 });
             }
-            Stage::Weights { jobs, pieces } => run_weights(plan, &buffers, jobs, *pieces),
+            Stage::Weights { jobs, pieces } => run_weights(plan, &shared, jobs, *pieces),
         }
     }
 }
@@ -83,10 +96,10 @@ fn pack<R: Real>(plan: &mut Plan<R>, params: &Params<R>) {
         let source = &params.value.all()[p.source.offset..p.source.offset + p.source.len];
         // SAFETY: packs have disjoint places, and each piece writes its own.
         let out = unsafe { plan.pack_arena.view_mut(p.offset, p.len) };
-        if p.transposed {
-            gemm::pack_bt(source, p.columns, p.rows, p.columns, out);
-        } else {
-            gemm::pack_b(source, p.rows, p.columns, p.columns, out);
+        match &p.order {
+            Order::Rows => gemm::pack_b(source, p.rows, p.columns, p.columns, out),
+            Order::Columns => gemm::pack_bt(source, p.rows, p.columns, p.rows, out),
+            Order::Table(table) => gemm::pack_table(source, table, p.rows, p.columns, out),
         }
     });
 }
@@ -121,8 +134,8 @@ fn run_step<R: Real>(
             let operands = &plan.operands[call];
             plan.graph.calls[call].op.backward(Backward {
                 rows: rows.clone(),
-                x: std::array::from_fn(|i| buffers.read(operands.x[i], rows)),
-                y: std::array::from_fn(|i| buffers.read(operands.y[i], rows)),
+                x: std::array::from_fn(|i| buffers.read(operands.x[i].filter(|_| operands.reads.input(i)), rows)),
+                y: std::array::from_fn(|i| buffers.read(operands.y[i].filter(|_| operands.reads.out(i)), rows)),
                 dy: std::array::from_fn(|i| buffers.write(dy[i], rows)),
                 dx: std::array::from_fn(|i| buffers.write(dx[i], rows)),
                 packed: packed(call),
@@ -142,7 +155,8 @@ fn run_weights<R: Real>(plan: &Plan<R>, buffers: &Buffers<'_, R>, jobs: &[Weight
     };
     plan.pool.each(pieces, |piece, worker| {
         let job = jobs.iter().rev().find(|j| j.first <= piece).expect("pieces are counted");
-        let mut scratch = plan.scratch[worker].lock().expect("no worker panicked");
+        let mut memory = plan.memory[worker].lock().expect("no worker panicked");
+        let scratch = &mut memory.scratch;
         let part = piece - job.first;
         match job.split {
             WeightSplit::Parts(_) => {
@@ -154,7 +168,7 @@ fn run_weights<R: Real>(plan: &Plan<R>, buffers: &Buffers<'_, R>, jobs: &[Weight
                         x: std::array::from_fn(|i| buffers.read(run.x[i], &(0..run.rows))),
                         dy: std::array::from_fn(|i| buffers.read(run.dy[i], &(0..run.rows))),
                         dw: job.dw.map(|slot| slot.map(shared)),
-                        scratch: &mut scratch,
+                        scratch,
                     });
                 }
             }
@@ -176,7 +190,7 @@ fn run_weights<R: Real>(plan: &Plan<R>, buffers: &Buffers<'_, R>, jobs: &[Weight
                     x: std::array::from_fn(|i| buffers.read(run.x[i], &rows)),
                     dy: std::array::from_fn(|i| buffers.read(run.dy[i], &rows)),
                     dw,
-                    scratch: &mut scratch,
+                    scratch,
                 });
             }
         }

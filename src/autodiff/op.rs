@@ -6,12 +6,13 @@
 //!   sum over rows and are computed apart, by [`backward_weights`](Op::backward_weights).
 //! - `dx[i]` is an `Option`: `None` means nobody wants it (data, a frozen network, a stopped gradient); `Some` is always
 //!   accumulated with `+=`.
-//! - `backward` reads inputs, outputs and output gradients, and nothing else. What it needs beyond them, `forward` wrote as an
-//!   extra output. It owns `dy`: it may overwrite it (a linear layer turns it into the gradient before the activation), and
+//! - `backward` reads inputs, outputs and output gradients, and nothing else; which of the inputs and outputs, [`Op::reads`] says, so
+//!   that the others can be forgotten early. What it needs beyond them, `forward` wrote as an extra output. It owns `dy`: it may overwrite it (a linear layer turns it into the gradient before the activation), and
 //!   `backward_weights`, which always comes later, sees what it left there.
 //! - `cost` gives floating point operations and bytes of one forward pass.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::base::Real;
 
@@ -37,16 +38,29 @@ pub struct Cost {
 }
 
 /// A matrix among the whole inputs that the op wants in packed form (see `device::gemm`), made anew after every update.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pack {
     /// Which input.
     pub input: usize,
-    /// Rows of the matrix as stored.
+    /// Rows of the matrix that is packed.
     pub rows: usize,
-    /// Columns of the matrix as stored; the input holds `rows * columns` numbers, row by row.
+    /// Columns of the matrix that is packed.
     pub columns: usize,
-    /// Whether the product needs the transpose; such a pack is made only where a gradient is wanted.
-    pub transposed: bool,
+    /// How the input holds the matrix.
+    pub order: Order,
+    /// Whether only `backward` reads it; such a pack is made only where a gradient is wanted.
+    pub backward: bool,
+}
+
+/// How an input holds a matrix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Row by row.
+    Rows,
+    /// Column by column: the input is the transpose.
+    Columns,
+    /// Each element, row by row, stands at this index; `u32::MAX` marks a zero.
+    Table(Arc<Vec<u32>>),
 }
 
 /// How the gradients of whole inputs are cut into pieces that run in parallel.
@@ -56,6 +70,32 @@ pub enum WeightSplit {
     Parts(usize),
     /// Pieces of this many rows, each of which sums into buffers of its own, which are then added in order.
     Rows(usize),
+}
+
+/// Inputs and outputs that `backward` reads, by their bits. The others are empty slices there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reads {
+    /// Inputs.
+    pub x: u16,
+    /// Outputs.
+    pub y: u16,
+}
+
+impl Reads {
+    /// Everything.
+    pub const ALL: Reads = Reads { x: u16::MAX, y: u16::MAX };
+    /// No input, and outputs only if `y`: what is enough for a layer that ends in an activation.
+    pub fn output(y: bool) -> Reads {
+        Reads { x: 0, y: if y { 1 } else { 0 } }
+    }
+    /// Whether input `i` is read.
+    pub fn input(self, i: usize) -> bool {
+        self.x >> i & 1 == 1
+    }
+    /// Whether output `i` is read.
+    pub fn out(self, i: usize) -> bool {
+        self.y >> i & 1 == 1
+    }
 }
 
 /// What `forward` works with. Slices hold the called rows only, but for whole inputs.
@@ -158,6 +198,10 @@ pub trait Op<R: Real>: Send + Sync {
     fn forward(&self, io: Forward<'_, R>);
     /// Adds the called rows' part of every wanted `dx`.
     fn backward(&self, io: Backward<'_, R>);
+    /// What `backward` reads of the inputs and outputs; `backward_weights` may read all inputs.
+    fn reads(&self) -> Reads {
+        Reads::ALL
+    }
     /// Adds one piece of the gradients of the whole inputs.
     fn backward_weights(&self, _io: Weights<'_, R>) {
         panic!("{}: gradients of weights are wanted, but this op has none", self.name());

@@ -1,6 +1,23 @@
 //! Placement: every tensor gets its offset once, and tensors that are never alive together may share memory.
 
-/// When a tensor is needed, in dispatches, both ends included, and how large it is, in elements.
+use std::collections::HashMap;
+
+use super::schedule::Tenant;
+
+/// Where all tensors of a trace are.
+#[derive(Default)]
+pub(super) struct Places {
+    /// Offsets in the work arena.
+    pub work: HashMap<Tenant, usize>,
+    /// Elements of the work arena.
+    pub len: usize,
+    /// Offsets in the worker's memory, in elements of a row.
+    pub local: HashMap<Tenant, usize>,
+    /// Elements of a row in the worker's memory, by dispatch.
+    pub local_rows: HashMap<usize, usize>,
+}
+
+/// When a tensor is needed, in dispatches (or in tasks of one), both ends included, and how large it is, in elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lease {
     pub from: usize,

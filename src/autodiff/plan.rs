@@ -1,13 +1,13 @@
 //! `Plan`: a trace made ready to run many times. Every tensor has its place, every call its slices; nothing allocates after
 //! [`Plan::new`].
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use super::graph::{Graph, Source, Var};
 use super::op::{Clock, Cost, WeightSplit};
 use super::params::Params;
-use super::place::{Lease, place};
+use super::place::{Lease, Places, place};
 use super::resolve::{Operands, Packed, Resolver, Stage, Step, WeightJob, WeightRun};
 use super::scans::lay_out_scans;
 use super::schedule::{Dispatch, Scheduler, Tenant, is_param};
@@ -26,9 +26,17 @@ pub struct Plan<R: Real> {
     pub(super) packed_version: u64,
     pub(super) work: Arena<R>,
     pub(super) partials: Arena<R>,
-    pub(super) scratch: Vec<std::sync::Mutex<Vec<R>>>,
-    pub(super) offsets: HashMap<Tenant, usize>,
+    pub(super) memory: Vec<Mutex<Memory<R>>>,
+    pub(super) places: Places,
     pub(super) pool: Arc<Pool>,
+}
+
+/// What belongs to one worker.
+pub(super) struct Memory<R: Real> {
+    /// For the calls, see [`super::op::Op::scratch`].
+    pub scratch: Vec<R>,
+    /// For the tensors that live in one region only.
+    pub local: Arena<R>,
 }
 
 impl<R: Real> Plan<R> {
@@ -43,16 +51,21 @@ impl<R: Real> Plan<R> {
     }
 
     fn placed(mut graph: Graph<R>, sweeps: &[Sweep], pool: Arc<Pool>, share: bool) -> Self {
-        lay_out_scans(&mut graph);
-        let wanted: Vec<Vec<Option<Wanted>>> = sweeps.iter().map(|s| analyse(&graph, s)).collect();
+        let analysed = |graph: &Graph<R>| -> Vec<_> { sweeps.iter().map(|s| analyse(graph, s)).collect() };
+        let swept: Vec<Vec<Option<Wanted>>> = analysed(&graph);
+        lay_out_scans(&mut graph, |call| swept.iter().any(|w| w[call].is_some_and(|w| w.dw.contains(&true))));
+        let wanted = analysed(&graph);
         let scheduler = Scheduler::new(&graph, &wanted);
         let dispatches = scheduler.dispatches(sweeps);
-        let (offsets, size) = place_tenants(&graph, &wanted, &scheduler, &dispatches, sweeps, share);
-        let resolver = Resolver { graph: &graph, wanted: &wanted, offsets: &offsets };
+        let places = place_tenants(&graph, &wanted, &scheduler, &dispatches, sweeps, share);
+        let resolver = Resolver { graph: &graph, wanted: &wanted, places: &places, threads: pool.threads() };
         let (operands, packs, pack_len) = resolver.operands();
         let mut partial_len = 0;
-        let stages: Vec<Stage<R>> =
-            dispatches.iter().map(|d| resolver.stage(d, &scheduler, sweeps, &mut partial_len)).collect();
+        let stages: Vec<Stage<R>> = dispatches
+            .iter()
+            .enumerate()
+            .map(|(i, d)| resolver.stage(i, d, &scheduler, sweeps, &mut partial_len))
+            .collect();
         let mut plan = Plan {
             sweeps: sweeps.to_vec(),
             stages,
@@ -60,21 +73,27 @@ impl<R: Real> Plan<R> {
             packs,
             pack_arena: Arena::new(pack_len),
             packed_version: 0,
-            work: Arena::new(size),
+            work: Arena::new(places.len),
             partials: Arena::new(partial_len),
-            scratch: Vec::new(),
-            offsets,
+            memory: Vec::new(),
+            places,
             pool,
             graph,
         };
-        plan.make_scratch();
+        plan.make_memory();
         plan
     }
 
     /// Memory for the workers, as much as the largest piece needs.
-    pub(super) fn make_scratch(&mut self) {
-        let len = self.stages.iter().map(|s| scratch_len(&self.graph, s)).max().unwrap_or(0);
-        self.scratch = (0..self.pool.threads()).map(|_| std::sync::Mutex::new(vec![R::ZERO; len])).collect();
+    pub(super) fn make_memory(&mut self) {
+        let scratch = self.stages.iter().map(|s| scratch_len(&self.graph, s)).max().unwrap_or(0);
+        let local = self.stages.iter().map(|s| match s {
+            Stage::Region { chunk, local, .. } => chunk * local,
+            Stage::Weights { .. } => 0,
+        });
+        let local = local.max().unwrap_or(0);
+        let one = || Mutex::new(Memory { scratch: vec![R::ZERO; scratch], local: Arena::new(local) });
+        self.memory = (0..self.pool.threads()).map(|_| one()).collect();
     }
 
     /// The current numbers of a tensor: an input, or one marked with [`Graph::keep`].
@@ -82,7 +101,7 @@ impl<R: Real> Plan<R> {
         let s = site(&self.graph.nodes, var);
         let node = &self.graph.nodes[s.root.index()];
         assert!(node.kept || node.source == Source::Input, "only inputs and kept tensors outlive a run");
-        let at = self.offsets[&Tenant::Value(s.root)] + s.offset;
+        let at = self.places.work[&Tenant::Value(s.root)] + s.offset;
         &self.work.all()[at..at + s.len]
     }
 
@@ -90,7 +109,7 @@ impl<R: Real> Plan<R> {
     pub fn input_mut(&mut self, var: Var) -> &mut [R] {
         let s = site(&self.graph.nodes, var);
         assert_eq!(self.graph.nodes[s.root.index()].source, Source::Input, "only inputs are filled by the host");
-        let at = self.offsets[&Tenant::Value(s.root)] + s.offset;
+        let at = self.places.work[&Tenant::Value(s.root)] + s.offset;
         &mut self.work.all_mut()[at..at + s.len]
     }
 
@@ -120,20 +139,18 @@ impl<R: Real> Plan<R> {
 
     /// Bytes of all buffers of the plan.
     pub fn bytes(&self) -> usize {
-        let scratch: usize = self.scratch.iter().map(|s| s.lock().map_or(0, |s| s.len())).sum();
-        (self.work.len() + self.partials.len() + self.pack_arena.len() + scratch) * size_of::<R>()
+        let own = |m: &Mutex<Memory<R>>| m.lock().map_or(0, |m| m.scratch.len() + m.local.len());
+        let own: usize = self.memory.iter().map(own).sum();
+        (self.work.len() + self.partials.len() + self.pack_arena.len() + own) * size_of::<R>()
     }
 
-    /// Bytes of the work arena, and what it would be if no two tensors shared memory.
+    /// Bytes of all tensors, and what they would be if no two of them shared memory.
     pub fn sharing(&self) -> (usize, usize) {
-        let apart: usize = self
-            .offsets
-            .keys()
-            .map(|t| match *t {
-                Tenant::Value(v) | Tenant::Grad(_, v) => arena::padded::<R>(self.graph.len(v)),
-            })
-            .sum();
-        (self.work.len() * size_of::<R>(), apart * size_of::<R>())
+        let all = self.places.work.keys().chain(self.places.local.keys());
+        let apart: usize = all.map(|tenant| arena::padded::<R>(self.graph.len(tenant.root()))).sum();
+        let local = |m: &Mutex<Memory<R>>| m.lock().map_or(0, |m| m.local.len());
+        let local: usize = self.memory.iter().map(local).sum();
+        ((self.work.len() + local) * size_of::<R>(), apart * size_of::<R>())
     }
 
     /// Work of one run, forward only.
@@ -147,7 +164,8 @@ impl<R: Real> Plan<R> {
 
     /// The tensors in the work arena with their places `(offset, elements)`, for tests and for `explain`.
     pub fn places(&self) -> BTreeMap<String, (usize, usize)> {
-        self.offsets
+        self.places
+            .work
             .iter()
             .map(|(tenant, &offset)| {
                 let (label, var) = match *tenant {
@@ -160,7 +178,18 @@ impl<R: Real> Plan<R> {
     }
 }
 
-/// Leases of all tenants of the work arena, and their places.
+/// When a tensor is needed: first and last dispatch, first and last task, and whether every task touches it row by row.
+#[derive(Clone, Copy)]
+struct Life {
+    from: usize,
+    to: usize,
+    first: usize,
+    last: usize,
+    by_rows: bool,
+}
+
+/// Places of all tensors. One that lives in a single region, touched row by row, goes to the memory of the workers, where only the rows of a
+/// piece exist; the others go to the work arena. With `share` off every tensor has memory of its own.
 fn place_tenants<R: Real>(
     graph: &Graph<R>,
     wanted: &[Vec<Option<Wanted>>],
@@ -168,17 +197,60 @@ fn place_tenants<R: Real>(
     dispatches: &[Dispatch],
     sweeps: &[Sweep],
     share: bool,
-) -> (HashMap<Tenant, usize>, usize) {
-    let mut leases: BTreeMap<Tenant, (usize, usize)> = BTreeMap::new();
-    let mut touch = |tenant: Tenant, at: usize| {
-        let lease = leases.entry(tenant).or_insert((at, at));
-        lease.1 = lease.1.max(at);
+) -> Places {
+    let lives = lives(graph, wanted, scheduler, dispatches, sweeps);
+    let mut places = Places::default();
+    let local = |life: &Life| share && life.by_rows && life.from == life.to;
+
+    let (own, shared): (Vec<_>, Vec<_>) = lives.into_iter().partition(|(_, life)| local(life));
+    for (number, dispatch) in dispatches.iter().enumerate() {
+        let Dispatch::Region { rows, .. } = dispatch else { continue };
+        let here: Vec<_> = own.iter().filter(|(_, life)| life.from == number).collect();
+        let width = |tenant: Tenant| arena::padded::<R>(graph.len(tenant.root()) / rows);
+        let leases: Vec<Lease> =
+            here.iter().map(|(t, life)| Lease { from: life.first, to: life.last, len: width(*t) }).collect();
+        let (offsets, size) = place(&leases);
+        places.local.extend(here.iter().map(|(tenant, _)| *tenant).zip(offsets));
+        places.local_rows.insert(number, size);
+    }
+
+    let leases: Vec<Lease> = shared
+        .iter()
+        .map(|(tenant, life)| {
+            let (from, to) = if share { (life.from, life.to) } else { (0, dispatches.len()) };
+            Lease { from, to, len: arena::padded::<R>(graph.len(tenant.root())) }
+        })
+        .collect();
+    let (offsets, size) = place(&leases);
+    places.work = shared.iter().map(|(tenant, _)| *tenant).zip(offsets).collect();
+    places.len = size;
+    places
+}
+
+fn lives<R: Real>(
+    graph: &Graph<R>,
+    wanted: &[Vec<Option<Wanted>>],
+    scheduler: &Scheduler<'_, R>,
+    dispatches: &[Dispatch],
+    sweeps: &[Sweep],
+) -> BTreeMap<Tenant, Life> {
+    let mut lives: BTreeMap<Tenant, Life> = BTreeMap::new();
+    let mut touch = |tenant: Tenant, from: usize, task: usize, by_rows: bool| {
+        let new = Life { from, to: from, first: task, last: task, by_rows };
+        let life = lives.entry(tenant).or_insert(new);
+        (life.to, life.last) = (life.to.max(from), life.last.max(task));
+        life.by_rows &= by_rows;
     };
+    let mut clock = 0;
     for (at, dispatch) in dispatches.iter().enumerate() {
         match dispatch {
             Dispatch::Region { tasks, .. } => {
                 for task in tasks {
-                    scheduler.accesses(task, sweeps).into_iter().for_each(|a| touch(a.tenant, at));
+                    clock += 1;
+                    for access in scheduler.accesses(task, sweeps) {
+                        let whole = (access.start, access.end) == (0, graph.len(access.tenant.root()));
+                        touch(access.tenant, at, clock, access.mapped && whole);
+                    }
                 }
             }
             Dispatch::Weights(groups) => {
@@ -188,12 +260,12 @@ fn place_tenants<R: Real>(
                         for &x in call.inputs.iter() {
                             let root = site(&graph.nodes, x).root;
                             if !is_param(graph, root) {
-                                touch(Tenant::Value(root), at);
+                                touch(Tenant::Value(root), at, clock, false);
                             }
                         }
                         for (i, &y) in call.outputs.iter().enumerate() {
                             if wanted[group.sweep][index].is_some_and(|w| w.dy[i]) {
-                                touch(Tenant::Grad(group.sweep, site(&graph.nodes, y).root), at);
+                                touch(Tenant::Grad(group.sweep, site(&graph.nodes, y).root), at, clock, false);
                             }
                         }
                     }
@@ -205,20 +277,10 @@ fn place_tenants<R: Real>(
     for (index, node) in graph.nodes.iter().enumerate() {
         let var = Var(index as u32);
         if node.view.is_none() && (node.source == Source::Input || node.kept) && !is_param(graph, var) {
-            leases.insert(Tenant::Value(var), (0, last));
+            lives.insert(Tenant::Value(var), Life { from: 0, to: last, first: 0, last: clock, by_rows: false });
         }
     }
-    let tenants: Vec<Tenant> = leases.keys().copied().collect();
-    let spans: Vec<Lease> = tenants
-        .iter()
-        .map(|t| {
-            let (Tenant::Value(v) | Tenant::Grad(_, v)) = *t;
-            let (from, to) = if share { leases[t] } else { (0, last) };
-            Lease { from, to, len: arena::padded::<R>(graph.len(v)) }
-        })
-        .collect();
-    let (offsets, size) = place(&spans);
-    (tenants.into_iter().zip(offsets).collect(), size)
+    lives
 }
 
 fn scratch_len<R: Real>(graph: &Graph<R>, stage: &Stage<R>) -> usize {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::graph::{Graph, Source, Var};
-use super::op::{MAX_SLOTS, Op, WeightSplit};
+use super::op::{MAX_SLOTS, Op, Order, Reads, WeightSplit};
+use super::place::Places;
 use super::schedule::{Dispatch, Scheduler, Task, Tenant, WeightGroup};
 use super::sweep::{Site, Sweep, Wanted, site};
 use crate::base::Real;
@@ -15,6 +16,8 @@ pub(super) enum Space {
     Work,
     Value,
     Grad,
+    /// Memory of the worker, for tensors that live in one region only: as many rows as a piece has. Offsets are elements of a row.
+    Local,
 }
 
 /// Where one operand of a call lies. `row` elements belong to each row; 0 marks a whole operand.
@@ -27,12 +30,12 @@ pub(super) struct Slot {
 }
 
 /// A matrix kept in packed form: where it is read and where its panels stand.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Packed {
     pub source: Slot,
     pub rows: usize,
     pub columns: usize,
-    pub transposed: bool,
+    pub order: Order,
     pub offset: usize,
     pub len: usize,
 }
@@ -70,8 +73,17 @@ pub(super) struct WeightJob<R: Real> {
 }
 
 pub(super) enum Stage<R: Real> {
-    Region { rows: usize, chunk: usize, steps: Vec<Step> },
-    Weights { jobs: Vec<WeightJob<R>>, pieces: usize },
+    /// `local`: elements of a row of all tensors in the worker's memory.
+    Region {
+        rows: usize,
+        chunk: usize,
+        local: usize,
+        steps: Vec<Step>,
+    },
+    Weights {
+        jobs: Vec<WeightJob<R>>,
+        pieces: usize,
+    },
 }
 
 /// Operands of a call's forward pass.
@@ -80,20 +92,23 @@ pub(super) struct Operands {
     pub y: [Option<Slot>; MAX_SLOTS],
     /// Indices into `Plan::packs`.
     pub packed: [Option<usize>; MAX_SLOTS],
+    /// Which of them `backward` reads.
+    pub reads: Reads,
 }
 
-/// Rows in one piece of a region: a fixed function of the rows and of the work, never of the number of threads. A quarter of the
-/// rows keeps a few workers busy; 64 rows fill the widest micro-kernel and keep a piece's activations in cache. A region of
-/// less than about 50 microseconds of work is not worth waking anybody.
-fn chunk_rows(rows: usize, flops: f64) -> usize {
-    if flops < 1.0e6 { rows } else { rows.div_ceil(4).clamp(1.min(rows), 64) }
+/// Rows in one piece of a region. No op's result depends on how its rows are cut (`tests/plan.rs`), so this may follow the number of
+/// workers: each takes one piece of a region with few rows, because a piece reads all weights; 64 rows fill the widest micro-kernel
+/// and keep a piece's activations in cache. A region of less than about 50 microseconds of work is not worth waking anybody.
+fn chunk_rows(rows: usize, flops: f64, threads: usize) -> usize {
+    if flops < 1.0e6 { rows } else { rows.div_ceil(threads).clamp(1, 64) }
 }
 
 /// Turns tensors into slots.
 pub(super) struct Resolver<'a, R: Real> {
     pub graph: &'a Graph<R>,
     pub wanted: &'a [Vec<Option<Wanted>>],
-    pub offsets: &'a HashMap<Tenant, usize>,
+    pub places: &'a Places,
+    pub threads: usize,
 }
 
 impl<R: Real> Resolver<'_, R> {
@@ -102,8 +117,15 @@ impl<R: Real> Resolver<'_, R> {
         let (space, base) = match (source, sweep) {
             (Source::Param(p), None) => (Space::Value, self.graph.layout.entries()[p].offset),
             (Source::Param(p), Some(_)) => (Space::Grad, self.graph.layout.entries()[p].offset),
-            (_, None) => (Space::Work, self.offsets[&Tenant::Value(s.root)]),
-            (_, Some(sweep)) => (Space::Work, self.offsets[&Tenant::Grad(sweep, s.root)]),
+            (_, sweep) => {
+                let tenant = sweep.map_or(Tenant::Value(s.root), |sweep| Tenant::Grad(sweep, s.root));
+                match (self.places.local.get(&tenant), self.places.work.get(&tenant)) {
+                    (Some(&at), _) => (Space::Local, at),
+                    (None, Some(&at)) => (Space::Work, at),
+                    // Nobody touches it: an output that nothing reads still has a place.
+                    (None, None) => unreachable!("every tensor that a call touches has a place"),
+                }
+            }
         };
         Slot { space, offset: base + s.offset, len: s.len, row }
     }
@@ -116,11 +138,16 @@ impl<R: Real> Resolver<'_, R> {
 
     pub fn operands(&self) -> (Vec<Operands>, Vec<Packed>, usize) {
         let mut packs: Vec<Packed> = Vec::new();
-        let mut known: HashMap<(Var, usize, usize, usize, usize, bool), usize> = HashMap::new();
+        let mut known: HashMap<(Var, usize, usize), Vec<usize>> = HashMap::new();
         let mut pack_len = 0;
         let operands = self.graph.calls.iter().enumerate().map(|(index, call)| {
             let rows = call.op.rows();
-            let mut out = Operands { x: [None; MAX_SLOTS], y: [None; MAX_SLOTS], packed: [None; MAX_SLOTS] };
+            let mut out = Operands {
+                x: [None; MAX_SLOTS],
+                y: [None; MAX_SLOTS],
+                packed: [None; MAX_SLOTS],
+                reads: call.op.reads(),
+            };
             for (i, &x) in call.inputs.iter().enumerate() {
                 out.x[i] = Some(self.operand(x, rows, call.op.whole(i), None));
             }
@@ -129,25 +156,26 @@ impl<R: Real> Resolver<'_, R> {
             }
             let swept = self.wanted.iter().any(|w| w[index].is_some_and(|w| w.dx.contains(&true)));
             for (j, pack) in call.op.packs().into_iter().enumerate() {
-                if pack.transposed && !swept {
+                if pack.backward && !swept {
                     continue;
                 }
                 let s = site(&self.graph.nodes, call.inputs[pack.input]);
                 let source = self.graph.nodes[s.root.index()].source;
                 assert!(matches!(source, Source::Param(_)), "{}: only parameters are packed", call.op.name());
-                let key = (s.root, s.offset, s.len, pack.rows, pack.columns, pack.transposed);
-                let at = *known.entry(key).or_insert_with(|| {
-                    let (k, n) = if pack.transposed { (pack.columns, pack.rows) } else { (pack.rows, pack.columns) };
-                    let len = gemm::packed_len::<R>(k, n);
+                let known = known.entry(s.range()).or_default();
+                let same = |p: &Packed| p.rows == pack.rows && p.columns == pack.columns && p.order == pack.order;
+                let at = known.iter().copied().find(|&at| same(&packs[at])).unwrap_or_else(|| {
+                    let len = gemm::packed_len::<R>(pack.rows, pack.columns);
                     packs.push(Packed {
                         source: self.slot(s, 0, None),
                         rows: pack.rows,
                         columns: pack.columns,
-                        transposed: pack.transposed,
+                        order: pack.order,
                         offset: pack_len,
                         len,
                     });
                     pack_len += arena::padded::<R>(len);
+                    known.push(packs.len() - 1);
                     packs.len() - 1
                 });
                 out.packed[j] = Some(at);
@@ -159,6 +187,7 @@ impl<R: Real> Resolver<'_, R> {
 
     pub fn stage(
         &self,
+        number: usize,
         dispatch: &Dispatch,
         scheduler: &Scheduler<'_, R>,
         sweeps: &[Sweep],
@@ -176,7 +205,8 @@ impl<R: Real> Resolver<'_, R> {
                     .sum();
                 debug_assert!(tasks.iter().all(|t| scheduler.rows(t) == *rows));
                 let steps = tasks.iter().map(|t| self.step(t, sweeps)).collect();
-                Stage::Region { rows: *rows, chunk: chunk_rows(*rows, flops), steps }
+                let local = self.places.local_rows.get(&number).copied().unwrap_or(0);
+                Stage::Region { rows: *rows, chunk: chunk_rows(*rows, flops, self.threads), local, steps }
             }
             Dispatch::Weights(groups) => {
                 let mut first = 0;
@@ -209,9 +239,11 @@ impl<R: Real> Resolver<'_, R> {
                 for (i, &x) in call.inputs.iter().enumerate().filter(|(i, _)| want.dx[*i]) {
                     dx[i] = Some(self.operand(x, rows, false, Some(sweep)));
                 }
+                // In a worker's memory offsets count the elements of a row.
+                let len = |s: &Slot| if s.space == Space::Local { s.row } else { s.len };
                 let overlap = |a: &Option<Slot>, b: &Option<Slot>| match (a, b) {
                     (Some(a), Some(b)) => {
-                        a.space == b.space && a.offset < b.offset + b.len && b.offset < a.offset + a.len
+                        a.space == b.space && a.offset < b.offset + len(b) && b.offset < a.offset + len(a)
                     }
                     _ => false,
                 };

@@ -8,13 +8,14 @@ use crate::base::Real;
 
 /// Lays the inputs and outputs of a scanned layer side by side: calls that share their weights, one a time step, become one
 /// product over all steps when the gradient of the weights is computed.
-pub(super) fn lay_out_scans<R: Real>(graph: &mut Graph<R>) {
+/// `swept(call)`: whether anybody wants the gradient of the call's weights; where nobody does, its tensors stay apart, and are small.
+pub(super) fn lay_out_scans<R: Real>(graph: &mut Graph<R>, swept: impl Fn(usize) -> bool) {
     type Weights = Vec<(Var, usize, usize)>;
     let mut layers: BTreeMap<(&'static str, Weights), Vec<usize>> = BTreeMap::new();
     for (index, call) in graph.calls.iter().enumerate() {
         let whole = call.inputs.iter().enumerate().filter(|(i, _)| call.op.whole(*i));
         let weights: Weights = whole.map(|(_, &x)| site(&graph.nodes, x).range()).collect();
-        if !weights.is_empty() {
+        if !weights.is_empty() && swept(index) {
             layers.entry((call.op.name(), weights)).or_default().push(index);
         }
     }

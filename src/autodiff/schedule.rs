@@ -19,6 +19,15 @@ pub(super) enum Tenant {
     Grad(usize, Var),
 }
 
+impl Tenant {
+    /// The tensor whose values or gradients these are.
+    pub fn root(self) -> Var {
+        match self {
+            Tenant::Value(var) | Tenant::Grad(_, var) => var,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Task {
     Forward {
@@ -183,14 +192,19 @@ impl<'a, R: Real> Scheduler<'a, R> {
             Task::Backward { sweep, call: index } => {
                 let call = &self.graph.calls[index];
                 let want = self.wanted[sweep][index].expect("a backward task is of a visited call");
+                let reads = call.op.reads();
                 for (i, &x) in call.inputs.iter().enumerate() {
-                    add(value, 0, site(nodes, x), false, !call.op.whole(i));
+                    if reads.input(i) {
+                        add(value, 0, site(nodes, x), false, !call.op.whole(i));
+                    }
                     if want.dx[i] {
                         add(grad, sweep, site(nodes, x), true, true);
                     }
                 }
                 for (i, &y) in call.outputs.iter().enumerate() {
-                    add(value, 0, site(nodes, y), false, true);
+                    if reads.out(i) {
+                        add(value, 0, site(nodes, y), false, true);
+                    }
                     if want.dy[i] {
                         add(grad, sweep, site(nodes, y), true, true);
                     }
@@ -228,16 +242,32 @@ impl<'a, R: Real> Scheduler<'a, R> {
                 out.push(Dispatch::Region { rows: current_rows, tasks: std::mem::take(&mut current) });
                 touched.clear();
             }
+            let last = self.ends_region(&task);
             current_rows = rows;
             current.push(task);
             for access in accesses {
                 touched.entry(access.tenant).or_default().push(access);
+            }
+            if last {
+                out.push(Dispatch::Region { rows: current_rows, tasks: std::mem::take(&mut current) });
+                touched.clear();
             }
         }
         if !current.is_empty() {
             out.push(Dispatch::Region { rows: current_rows, tasks: current });
         }
         out
+    }
+
+    /// Whether a region ends with this task: a backward call whose output gradients wait for `backward_weights` and have long rows. A piece of
+    /// them would not stay in the cache for the next call anyway, and so they are forgotten before the next such layer comes.
+    fn ends_region(&self, task: &Task) -> bool {
+        const LONG: usize = 8192;
+        let Task::Backward { sweep, call } = *task else { return false };
+        let want = self.wanted[sweep][call].expect("a backward task is of a visited call");
+        let call = &self.graph.calls[call];
+        let long = |&y: &Var| self.graph.len(y) / call.op.rows() > LONG;
+        want.dw.contains(&true) && call.op.rows() > 1 && call.outputs.iter().any(long)
     }
 
     /// Puts each layer's weight gradients after the region that ends its backward calls. Layers that write to the same

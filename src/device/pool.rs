@@ -31,6 +31,12 @@ impl Pool {
         self.threads
     }
 
+    /// Runs `work` on one of the workers, which then takes part in every [`each`](Self::each) that it calls: otherwise each of them
+    /// would put the calling thread to sleep and wake it again.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        if self.threads == 1 { work() } else { self.rayon.install(work) }
+    }
+
     /// Calls `work(piece, worker)` once for every piece in `0..pieces`, in any order, on any worker; returns when all are
     /// done. `worker < self.threads()` says whose scratch memory the piece may use.
     pub fn each(&self, pieces: usize, work: impl Fn(usize, usize) + Sync) {

@@ -1,10 +1,10 @@
-//! Two-dimensional convolution (cross-correlation) with bias and activation, by gathering windows into a matrix.
+//! Two-dimensional convolution (cross-correlation) with bias and activation, as a product of windows and a matrix.
 //!
 //! ```text
 //! (V1) a[o, :]  = P[o, :] W + b         P[o, (p, q, ci)] = x[s oy + p - pad, s ox + q - pad, ci]
 //! (V2) y        = f(a)
 //! (V3) da       = dy f'(a)
-//! (V4) dP       = da W^T                dx += dP, each element to where it was gathered
+//! (V4) dP       = da W^T                dx += dP, each element to where it lies in the image
 //! (V5) dW      += P^T da                db += sum da
 //! ```
 //!
@@ -16,12 +16,12 @@
 //! | y | [images, oh, ow, c_out], oh = (h + 2 pad - kernel) / s + 1 |
 
 use super::activation::Activation;
+use super::convolve::{self, Spread};
 use super::linear::add_rows;
 use super::patches::Windows;
-use crate::autodiff::op::{Backward, Cost, Forward, Op, Pack, WeightSplit, Weights, take};
+use crate::autodiff::op::{Backward, Cost, Forward, Op, Order, Pack, Reads, WeightSplit, Weights, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
-use crate::device::gemm;
 
 impl<R: Real> Graph<R> {
     /// `f(conv(x, w) + b)` for x [images, h, w, c_in] and w [kernel, kernel, c_in, c_out]: [images, oh, ow, c_out].
@@ -34,7 +34,8 @@ impl<R: Real> Graph<R> {
             self.shape(b)
         );
         let windows = Windows::over(x_shape[1], x_shape[2], x_shape[3], w_shape[0], stride, pad);
-        let op = Conv2d { images: x_shape[0], windows, out: w_shape[3], f };
+        let spread = Spread::new(windows, w_shape[3]);
+        let op = Conv2d { images: x_shape[0], windows, spread, out: w_shape[3], f };
         let [y] = self.call(op, &[x, w, b], [&[x_shape[0], windows.oh, windows.ow, w_shape[3]]]);
         y
     }
@@ -44,6 +45,8 @@ impl<R: Real> Graph<R> {
 struct Conv2d {
     images: usize,
     windows: Windows,
+    /// (V4)
+    spread: Spread,
     /// c_out
     out: usize,
     f: Activation,
@@ -69,43 +72,36 @@ impl<R: Real> Op<R> for Conv2d {
     }
 
     fn packs(&self) -> Vec<Pack> {
-        let (rows, columns) = (self.windows.patch(), self.out);
-        [false, true].map(|transposed| Pack { input: 1, rows, columns, transposed }).to_vec()
+        let (rows, columns, w) = (self.windows.patch(), self.out, self.windows);
+        let at = |j: usize, p: usize, q: usize, c: usize| ((p * w.kernel + q) * w.c + c) * columns + j;
+        let forward = Pack { input: 1, rows, columns, order: Order::Rows, backward: false };
+        vec![forward, self.spread.pack(1, Order::Columns, true, at)]
     }
 
     fn scratch(&self, _rows: usize) -> usize {
-        self.windows.block() * self.windows.count() * self.windows.patch()
+        convolve::scratch(&self.windows, self.out).max(self.spread.scratch())
     }
 
     fn forward(&self, io: Forward<'_, R>) {
         let [y] = take(io.y);
         let (w, out) = (&self.windows, self.out);
-        let (x, b) = (io.x[0], io.x[2]);
-        for (x, y) in x.chunks(w.block() * w.image()).zip(y.chunks_mut(w.block() * w.count() * out)) {
-            let m = y.len() / out;
-            let patches = &mut io.scratch[..m * w.patch()];
-            for (x, patches) in x.chunks_exact(w.image()).zip(patches.chunks_exact_mut(w.count() * w.patch())) {
-                w.gather(x, patches);
-            }
-            gemm::gemm_packed(m, out, w.patch(), patches, w.patch(), io.packed[0], y, out, false); // (V1)
-            y.chunks_exact_mut(out).for_each(|y| y.iter_mut().zip(b).for_each(|(y, &b)| *y += b));
+        // Image by image, so that bias and activation find the product in the cache.
+        for (x, y) in io.x[0].chunks(w.block() * w.image()).zip(y.chunks_mut(w.block() * w.count() * out)) {
+            convolve::product(w, out, x, io.packed[0], y, false, io.scratch); // (V1)
+            convolve::add_bias(io.x[2], y);
             self.f.apply(y); // (V2)
         }
     }
 
     fn backward(&self, io: Backward<'_, R>) {
         let [Some(da), ..] = io.dy else { return };
-        let (w, out) = (&self.windows, self.out);
         self.f.differentiate(io.y[0], da); // (V3)
         let [Some(dx), ..] = io.dx else { return };
-        for (dx, da) in dx.chunks_mut(w.block() * w.image()).zip(da.chunks(w.block() * w.count() * out)) {
-            let m = da.len() / out;
-            let patches = &mut io.scratch[..m * w.patch()];
-            gemm::gemm_packed(m, w.patch(), out, da, out, io.packed[1], patches, w.patch(), false); // (V4)
-            for (dx, patches) in dx.chunks_exact_mut(w.image()).zip(patches.chunks_exact(w.count() * w.patch())) {
-                w.scatter(patches, dx);
-            }
-        }
+        self.spread.run(da, io.packed[1], dx, io.scratch); // (V4)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::output(self.f != Activation::Identity)
     }
 
     fn weight_split(&self) -> WeightSplit {
@@ -114,18 +110,9 @@ impl<R: Real> Op<R> for Conv2d {
     }
 
     fn backward_weights(&self, io: Weights<'_, R>) {
-        let (w, out) = (&self.windows, self.out);
         let (x, da) = (io.x[0], io.dy[0]);
         if let Some(dw) = io.dw[1] {
-            let dw = dw.all();
-            for (x, da) in x.chunks(w.block() * w.image()).zip(da.chunks(w.block() * w.count() * out)) {
-                let m = da.len() / out;
-                let patches = &mut io.scratch[..m * w.patch()];
-                for (x, patches) in x.chunks_exact(w.image()).zip(patches.chunks_exact_mut(w.count() * w.patch())) {
-                    w.gather(x, patches);
-                }
-                gemm::gemm_tn(0..w.patch(), out, m, patches, w.patch(), da, out, dw, out); // (V5)
-            }
+            convolve::gradient(&self.windows, self.out, x, da, dw.all(), io.scratch); // (V5)
         }
         if let Some(db) = io.dw[2] {
             add_rows(da, db.all());

@@ -17,9 +17,10 @@
 //! | y | [images, oh, ow, c_out], oh = (h - 1) s + kernel - 2 pad |
 
 use super::activation::Activation;
+use super::convolve::{self, Spread};
 use super::linear::add_rows;
 use super::patches::Windows;
-use crate::autodiff::op::{Backward, Cost, Forward, Op, Pack, WeightSplit, Weights, take};
+use crate::autodiff::op::{Backward, Cost, Forward, Op, Order, Pack, Reads, WeightSplit, Weights, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::gemm;
@@ -42,30 +43,26 @@ impl<R: Real> Graph<R> {
         };
         let windows = Windows::over(size(x_shape[1]), size(x_shape[2]), w_shape[3], kernel, stride, pad);
         assert_eq!((windows.oh, windows.ow), (x_shape[1], x_shape[2]), "one window for every input position");
-        let op = ConvTranspose2d { images: x_shape[0], windows, input: x_shape[3], f };
+        let spread = Spread::new(windows, x_shape[3]);
+        let op = ConvTranspose2d { images: x_shape[0], windows, spread, input: x_shape[3], f };
         let [y] = self.call(op, &[x, w, b], [&[x_shape[0], windows.h, windows.w, w_shape[3]]]);
         y
     }
 }
+
+/// Pieces of a weight gradient that is not summed in parts of the images.
+const PARTS: usize = 8;
 
 #[derive(Clone)]
 struct ConvTranspose2d {
     images: usize,
     /// Windows over the output, one for each input position.
     windows: Windows,
+    /// (D1) (D2)
+    spread: Spread,
     /// c_in
     input: usize,
     f: Activation,
-}
-
-impl ConvTranspose2d {
-    /// Gathers the windows of a block of gradients.
-    fn gather<R: Real>(&self, da: &[R], patches: &mut [R]) {
-        let w = &self.windows;
-        for (da, patches) in da.chunks_exact(w.image()).zip(patches.chunks_exact_mut(w.count() * w.patch())) {
-            w.gather(da, patches);
-        }
-    }
 }
 
 impl<R: Real> Op<R> for ConvTranspose2d {
@@ -91,61 +88,64 @@ impl<R: Real> Op<R> for ConvTranspose2d {
     }
 
     fn packs(&self) -> Vec<Pack> {
-        let (rows, columns) = (self.input, self.windows.patch());
-        [false, true].map(|transposed| Pack { input: 1, rows, columns, transposed }).to_vec()
+        let (columns, rows, w) = (self.input, self.windows.patch(), self.windows);
+        let at = |j: usize, p: usize, q: usize, c: usize| ((j * w.kernel + p) * w.kernel + q) * w.c + c;
+        let backward = Pack { input: 1, rows, columns, order: Order::Columns, backward: true };
+        vec![self.spread.pack(1, Order::Rows, false, at), backward]
     }
 
     fn scratch(&self, _rows: usize) -> usize {
-        self.windows.block() * self.windows.count() * self.windows.patch()
+        self.spread.scratch().max(convolve::scratch(&self.windows, self.input))
     }
 
     fn forward(&self, io: Forward<'_, R>) {
         let [y] = take(io.y);
         let (w, input) = (&self.windows, self.input);
-        let (x, b) = (io.x[0], io.x[2]);
-        for (x, y) in x.chunks(w.block() * w.count() * input).zip(y.chunks_mut(w.block() * w.image())) {
-            let m = x.len() / input;
-            let patches = &mut io.scratch[..m * w.patch()];
-            gemm::gemm_packed(m, w.patch(), input, x, input, io.packed[0], patches, w.patch(), false); // (D1)
-            y.chunks_exact_mut(w.c).for_each(|y| y.copy_from_slice(b));
-            for (y, patches) in y.chunks_exact_mut(w.image()).zip(patches.chunks_exact(w.count() * w.patch())) {
-                w.scatter(patches, y); // (D2)
-            }
+        // Image by image, so that the activation finds the sums in the cache.
+        for (x, y) in io.x[0].chunks(w.block() * w.count() * input).zip(y.chunks_mut(w.block() * w.image())) {
+            convolve::fill(io.x[2], y);
+            self.spread.run(x, io.packed[0], y, io.scratch); // (D1) (D2)
             self.f.apply(y); // (D3)
         }
     }
 
     fn backward(&self, io: Backward<'_, R>) {
         let [Some(da), ..] = io.dy else { return };
-        let (w, input) = (&self.windows, self.input);
         self.f.differentiate(io.y[0], da); // (D4)
         let [Some(dx), ..] = io.dx else { return };
-        for (dx, da) in dx.chunks_mut(w.block() * w.count() * input).zip(da.chunks(w.block() * w.image())) {
-            let m = dx.len() / input;
-            let patches = &mut io.scratch[..m * w.patch()];
-            self.gather(da, patches);
-            gemm::gemm_packed(m, input, w.patch(), patches, w.patch(), io.packed[1], dx, input, true); // (D5)
-        }
+        convolve::product(&self.windows, self.input, da, io.packed[1], dx, true, io.scratch); // (D5)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::output(self.f != Activation::Identity)
     }
 
     fn weight_split(&self) -> WeightSplit {
+        if self.windows.whole() {
+            return WeightSplit::Parts(PARTS + 1);
+        }
         // Eight sums over images keep a few workers busy and cost little memory.
         WeightSplit::Rows(self.images.div_ceil(8))
     }
 
     fn backward_weights(&self, io: Weights<'_, R>) {
-        let (w, input) = (&self.windows, self.input);
         let (x, da) = (io.x[0], io.dy[0]);
-        if let Some(dw) = io.dw[1] {
-            let dw = dw.all();
-            for (x, da) in x.chunks(w.block() * w.count() * input).zip(da.chunks(w.block() * w.image())) {
-                let m = x.len() / input;
-                let patches = &mut io.scratch[..m * w.patch()];
-                self.gather(da, patches);
-                gemm::gemm_tn(0..input, w.patch(), m, x, input, patches, w.patch(), dw, w.patch()); // (D6)
+        let (input, patch, part) = (self.input, self.windows.patch(), io.part);
+        if self.windows.whole() {
+            // Its weights are many, so each part sums over all images itself.
+            if part < PARTS
+                && let Some(dw) = io.dw[1]
+            {
+                let (from, to) = (part * input / PARTS, (part + 1) * input / PARTS);
+                let dw = dw.part(from * patch..to * patch);
+                gemm::gemm_tn(from..to, patch, io.rows, x, input, da, patch, dw, patch); // (D6)
             }
+        } else if let Some(dw) = io.dw[1] {
+            convolve::gradient_transposed(&self.windows, input, da, x, dw.all(), io.scratch); // (D6)
         }
-        if let Some(db) = io.dw[2] {
+        if let Some(db) = io.dw[2]
+            && (part == PARTS || !self.windows.whole())
+        {
             add_rows(da, db.all());
         }
     }

@@ -75,28 +75,32 @@ impl<R: Real> Op<R> for Normal {
         Cost { flops: 20.0 * n, bytes: 4.0 * 6.0 * n }
     }
 
+    fn scratch(&self, rows: usize) -> usize {
+        2 * rows * self.s
+    }
+
+    // A row may be shorter than a vector, so everything but copies runs over all rows at once.
     fn forward(&self, io: Forward<'_, R>) {
         let (a, eps) = (io.x[0], io.x[1]);
         let [mean, std, sample] = take(io.y);
         let (s, min_std) = (self.s, R::of(self.min_std));
-        for row in 0..io.rows.len() {
-            let (a_m, a_s) = a[row * 2 * s..][..2 * s].split_at(s);
-            let at = row * s..(row + 1) * s;
-            let (mean, std) = (&mut mean[at.clone()], &mut std[at.clone()]);
-            mean.copy_from_slice(a_m); // (N1)
+        let rows = mean.chunks_exact_mut(s).zip(std.chunks_exact_mut(s));
+        for ((mean, std), a) in rows.zip(a.chunks_exact(2 * s)) {
+            mean.copy_from_slice(&a[..s]); // (N1)
+            std.copy_from_slice(&a[s..]);
+        }
+        vectorize!(|| {
+            for std in std.iter_mut() {
+                *std = std.softplus() + min_std; // (N2)
+            }
+        });
+        if self.sample {
+            let (mean, std) = (&*mean, &*std);
             vectorize!(|| {
-                for i in 0..s {
-                    std[i] = a_s[i].softplus() + min_std; // (N2)
+                for i in 0..sample.len() {
+                    sample[i] = mean[i] + std[i] * eps[i]; // (N3)
                 }
             });
-            if self.sample {
-                let (sample, eps) = (&mut sample[at.clone()], &eps[at]);
-                vectorize!(|| {
-                    for i in 0..s {
-                        sample[i] = mean[i] + std[i] * eps[i]; // (N3)
-                    }
-                });
-            }
         }
     }
 
@@ -104,31 +108,35 @@ impl<R: Real> Op<R> for Normal {
         let [Some(da), ..] = io.dx else { return };
         let [dmean, dstd, dsample, ..] = io.dy;
         let (a, eps, s) = (io.x[0], io.x[1], self.s);
-        for row in 0..io.rows.len() {
-            let a_s = &a[row * 2 * s..][s..2 * s];
-            let (da_m, da_s) = da[row * 2 * s..][..2 * s].split_at_mut(s);
-            let at = row * s..(row + 1) * s;
-            // (N4)
-            for d in [&dmean, &dsample].into_iter().flatten() {
-                da_m.iter_mut().zip(&d[at.clone()]).for_each(|(da, &d)| *da += d);
+        let (slope, total) = io.scratch[..2 * io.rows.len() * s].split_at_mut(io.rows.len() * s);
+        // (N4)
+        for d in [&dmean, &dsample].into_iter().flatten() {
+            for (da, d) in da.chunks_exact_mut(2 * s).zip(d.chunks_exact(s)) {
+                da[..s].iter_mut().zip(d).for_each(|(da, &d)| *da += d);
             }
-            // (N5)
-            if let Some(dstd) = &dstd {
-                let dstd = &dstd[at.clone()];
-                vectorize!(|| {
-                    for i in 0..s {
-                        da_s[i] += dstd[i] * a_s[i].sigmoid();
-                    }
-                });
+        }
+        // (N5)
+        match (&dstd, &dsample) {
+            (Some(dstd), _) => total.copy_from_slice(dstd),
+            (None, Some(_)) => total.fill(R::ZERO),
+            (None, None) => return,
+        }
+        if let Some(dsample) = &dsample {
+            let dsample = &**dsample;
+            vectorize!(|| {
+                for i in 0..total.len() {
+                    total[i] += dsample[i] * eps[i];
+                }
+            });
+        }
+        slope.chunks_exact_mut(s).zip(a.chunks_exact(2 * s)).for_each(|(slope, a)| slope.copy_from_slice(&a[s..]));
+        vectorize!(|| {
+            for (slope, &d) in slope.iter_mut().zip(&*total) {
+                *slope = d * slope.sigmoid();
             }
-            if let Some(dsample) = &dsample {
-                let (dsample, eps) = (&dsample[at.clone()], &eps[at.clone()]);
-                vectorize!(|| {
-                    for i in 0..s {
-                        da_s[i] += dsample[i] * eps[i] * a_s[i].sigmoid();
-                    }
-                });
-            }
+        });
+        for (da, d) in da.chunks_exact_mut(2 * s).zip(slope.chunks_exact(s)) {
+            da[s..].iter_mut().zip(d).for_each(|(da, &d)| *da += d);
         }
     }
 }

@@ -20,7 +20,7 @@
 //! | h, h' | [rows, D] |
 //! | gates (saved) | [rows, 3 D]: r, z, n |
 
-use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
+use crate::autodiff::op::{Backward, Cost, Forward, Op, Reads, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
@@ -59,6 +59,10 @@ impl<R: Real> Op<R> for GruCell {
     fn cost(&self) -> Cost {
         let n = (self.rows * self.d) as f64;
         Cost { flops: 40.0 * n, bytes: 4.0 * 11.0 * n }
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { x: 0b110, y: 0b10 } // hp, h; the gates
     }
 
     fn scratch(&self, _rows: usize) -> usize {

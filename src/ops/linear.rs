@@ -18,7 +18,7 @@
 //! | add, y | [rows, n] |
 
 use super::activation::Activation;
-use crate::autodiff::op::{Backward, Cost, Forward, Op, Pack, WeightSplit, Weights, take};
+use crate::autodiff::op::{Backward, Cost, Forward, Op, Order, Pack, Reads, WeightSplit, Weights, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::gemm;
@@ -112,11 +112,21 @@ impl<R: Real> Op<R> for Linear {
 
     fn packs(&self) -> Vec<Pack> {
         let k = self.ins.len();
-        let pack = |transposed| {
-            let one = move |(i, &rows)| Pack { input: k + i, rows, columns: self.out, transposed };
-            self.ins.iter().enumerate().map(one)
-        };
-        pack(false).chain(pack(true)).collect()
+        let forward = self.ins.iter().enumerate().map(|(i, &rows)| Pack {
+            input: k + i,
+            rows,
+            columns: self.out,
+            order: Order::Rows,
+            backward: false,
+        });
+        let backward = self.ins.iter().enumerate().map(|(i, &columns)| Pack {
+            input: k + i,
+            rows: self.out,
+            columns,
+            order: Order::Columns,
+            backward: true,
+        });
+        forward.chain(backward).collect()
     }
 
     fn forward(&self, io: Forward<'_, R>) {
@@ -153,6 +163,10 @@ impl<R: Real> Op<R> for Linear {
                 vectorize!(|| dx.iter_mut().zip(&*da).for_each(|(dx, &da)| *dx += da));
             }
         }
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::output(self.f != Activation::Identity)
     }
 
     fn weight_split(&self) -> WeightSplit {

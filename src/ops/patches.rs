@@ -1,6 +1,8 @@
 //! Patches of an image as rows of a matrix, and back: what turns a convolution into a matrix product.
 
 use crate::base::Real;
+use crate::device::gemm::{HEIGHT, Sliding};
+use crate::device::simd::vectorize;
 
 /// An image [h, w, c] and the windows of a convolution over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +43,7 @@ impl Windows {
     }
 
     /// Calls `visit(patch element, image element, length)` for every stretch of a window that lies in the image, in order.
-    #[inline]
+    #[inline(always)]
     fn each_stretch(&self, mut visit: impl FnMut(usize, usize, usize)) {
         let Windows { h, w, c, kernel, stride, pad, .. } = *self;
         for oy in 0..self.oh {
@@ -72,9 +74,35 @@ impl Windows {
 
     /// Adds the rows of `patches` to where they lie in one image.
     pub fn scatter<R: Real>(&self, patches: &[R], image: &mut [R]) {
-        self.each_stretch(|p, i, n| {
-            image[i..i + n].iter_mut().zip(&patches[p..p + n]).for_each(|(image, &patch)| *image += patch);
-        });
+        vectorize!(|| self.each_stretch(
+            #[inline(always)]
+            |p, i, n| {
+                for (image, &patch) in image[i..i + n].iter_mut().zip(&patches[p..p + n]) {
+                    *image += patch;
+                }
+            }
+        ));
+    }
+
+    /// The windows as the matrix product can read them in the image itself, where that is the faster way: few windows to an image do
+    /// not fill the micro-kernel.
+    pub fn sliding(&self) -> Option<Sliding> {
+        let Windows { w, c, kernel, stride, pad, oh, ow, .. } = *self;
+        let sliding = Sliding {
+            down: oh,
+            across: ow,
+            runs: kernel,
+            run: kernel * c,
+            step: stride * c,
+            stride: stride * w * c,
+            line: w * c,
+        };
+        (pad == 0 && (16..).contains(&self.count()) && ow <= HEIGHT).then_some(sliding)
+    }
+
+    /// Whether there is one window, and it is the image: then a convolution is a plain product.
+    pub fn whole(&self) -> bool {
+        self.pad == 0 && (self.h, self.w) == (self.kernel, self.kernel)
     }
 
     /// Images that are worked on together, so that their windows fill the micro-kernel of the matrix product.

@@ -18,6 +18,7 @@
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
+use crate::device::simd::vectorize;
 
 /// Constants of the squashed normal distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,32 +76,55 @@ impl<R: Real> Op<R> for SampleTanhNormal {
         Cost { flops: 60.0 * n, bytes: 4.0 * 6.0 * n }
     }
 
+    fn scratch(&self, rows: usize) -> usize {
+        rows * self.n
+    }
+
+    // A row is shorter than a vector, so everything but copies runs over all rows at once.
     fn forward(&self, io: Forward<'_, R>) {
         let (a, eps) = (io.x[0], io.x[1]);
         let [mean, std, action] = take(io.y);
         let (n, c, raw) = (self.n, R::of(self.constants.mean_scale), R::of(self.raw_init_std()));
-        for row in 0..io.rows.len() {
-            for i in 0..n {
-                let at = row * n + i;
-                mean[at] = c * (a[row * 2 * n + i] / c).tanh(); // (T1)
-                std[at] = (a[row * 2 * n + n + i] + raw).softplus() + R::of(self.constants.min_std); // (T2)
-                action[at] = (mean[at] + std[at] * eps[at]).tanh(); // (T3)
-            }
+        let min_std = R::of(self.constants.min_std);
+        let rows = mean.chunks_exact_mut(n).zip(std.chunks_exact_mut(n));
+        for ((mean, std), a) in rows.zip(a.chunks_exact(2 * n)) {
+            mean.copy_from_slice(&a[..n]);
+            std.copy_from_slice(&a[n..]);
         }
+        vectorize!(|| {
+            for mean in mean.iter_mut() {
+                *mean = c * (*mean / c).tanh(); // (T1)
+            }
+            for std in std.iter_mut() {
+                *std = (*std + raw).softplus() + min_std; // (T2)
+            }
+        });
+        let (mean, std) = (&*mean, &*std);
+        vectorize!(|| {
+            for i in 0..action.len() {
+                action[i] = (mean[i] + std[i] * eps[i]).tanh(); // (T3)
+            }
+        });
     }
 
     fn backward(&self, io: Backward<'_, R>) {
-        let ([Some(da), ..], [_, _, Some(daction), ..]) = (io.dx, io.dy) else { return };
+        let ([Some(da), ..], [_, _, Some(du), ..]) = (io.dx, io.dy) else { return };
         let (a, eps, mean, action) = (io.x[0], io.x[1], io.y[0], io.y[2]);
         let (n, c, raw) = (self.n, R::of(self.constants.mean_scale), R::of(self.raw_init_std()));
-        for row in 0..io.rows.len() {
-            for i in 0..n {
-                let at = row * n + i;
-                let du = daction[at] * (R::ONE - action[at] * action[at]); // (T4)
-                let scaled = mean[at] / c;
-                da[row * 2 * n + i] += du * (R::ONE - scaled * scaled); // (T5)
-                da[row * 2 * n + n + i] += du * eps[at] * (a[row * 2 * n + n + i] + raw).sigmoid(); // (T6)
+        let slope = &mut io.scratch[..io.rows.len() * n];
+        slope.chunks_exact_mut(n).zip(a.chunks_exact(2 * n)).for_each(|(slope, a)| slope.copy_from_slice(&a[n..]));
+        vectorize!(|| {
+            for i in 0..du.len() {
+                du[i] *= R::ONE - action[i] * action[i]; // (T4)
+                slope[i] = du[i] * eps[i] * (slope[i] + raw).sigmoid(); // (T6)
+                let scaled = mean[i] / c;
+                du[i] *= R::ONE - scaled * scaled; // (T5)
             }
+        });
+        for ((da, du), slope) in da.chunks_exact_mut(2 * n).zip(du.chunks_exact(n)).zip(slope.chunks_exact(n)) {
+            let (da_m, da_s) = da.split_at_mut(n);
+            da_m.iter_mut().zip(du).for_each(|(da, &du)| *da += du);
+            da_s.iter_mut().zip(slope).for_each(|(da, &d)| *da += d);
         }
     }
 }

@@ -22,7 +22,7 @@ pub fn write(text: impl fmt::Display) -> Result<()> {
 /// Writes a stream to standard output with `fill`, which ends early where the reader leaves.
 ///
 /// # Errors
-/// Those of `fill`, and those of [`write`].
+/// Those of `fill`, and those of [`write()`].
 pub fn stream(fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let mut out = Watched { inner: io::BufWriter::new(io::stdout().lock()), left: false };
     let filled = fill(&mut out);

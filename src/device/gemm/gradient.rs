@@ -67,7 +67,7 @@ pub(super) unsafe fn run<L: Lanes>(p: &Gradient<L::Element>) {
 
 /// Two vectors of each row of a block, aligned. Nothing is written into it before it is used.
 #[repr(align(64))]
-struct Panel(MaybeUninit<[u8; HEIGHT * 2 * LINE]>);
+pub(super) struct Panel(pub MaybeUninit<[u8; HEIGHT * 2 * LINE]>);
 
 /// A part of C that the second-level cache holds: for each block of rows, for each panel of dY, for each tile.
 ///
@@ -105,6 +105,8 @@ unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element) {
                         columns.div_ceil(L::LEN),
                         &Tile {
                             depth,
+                            runs: 1,
+                            jump: 0,
                             a: p.x.add(start * p.ldx + top),
                             lda: p.ldx,
                             b: panel,
@@ -126,7 +128,13 @@ unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element) {
 /// # Safety
 /// Runs in [`Lanes::enter`]; `from[i * ld..][..columns]` can be read and `to[..rows * 2 LEN]` written.
 #[inline(always)]
-unsafe fn copy<L: Lanes>(from: *const L::Element, ld: usize, rows: usize, columns: usize, to: *mut L::Element) {
+pub(super) unsafe fn copy<L: Lanes>(
+    from: *const L::Element,
+    ld: usize,
+    rows: usize,
+    columns: usize,
+    to: *mut L::Element,
+) {
     for i in 0..rows {
         for v in 0..2 {
             let left = columns.saturating_sub(v * L::LEN);

@@ -2,8 +2,9 @@
 //!
 //! | call | computes | shapes |
 //! |---|---|---|
-//! | [`pack_b`], [`pack_bt`] | the packed form of B `[k, n]`, from B or from its stored transpose | out `[packed_len(k, n)]` |
+//! | [`pack_b`], [`pack_bt`], [`pack_table`] | the packed form of B `[k, n]`, from B, its stored transpose or any other order | out `[packed_len(k, n)]` |
 //! | [`gemm_packed`], [`gemm_packed_columns`] | `C (+)= A B` | A `[m, k]`, C `[m, n]` or some of its columns |
+//! | [`gemm_windows`], [`gemm_windows_tn`] | the same two with the windows of a convolution as A and X | image, C `[windows, n]` or `[window, n]` |
 //! | [`gemm_tn`], [`gemm_tn_tile`] | `C += X^T dY` | X `[m, k]`, dY `[m, n]`, C `[k, n]` or a tile of it |
 //!
 //! Every matrix is a slice and a leading dimension, the distance in elements between the beginnings of its rows.
@@ -23,6 +24,7 @@ mod matrix;
 mod pack;
 mod product;
 mod tile;
+mod windows;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -32,6 +34,7 @@ use std::ops::Range;
 pub use gradient::HEIGHT;
 pub use matrix::MatrixMut;
 pub use product::BLOCK;
+pub use windows::Sliding;
 
 use crate::base::Real;
 use crate::device::simd::{Level, level, vectorize};
@@ -105,6 +108,16 @@ pub fn pack_bt<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, out: &mut [R]) 
     check_packed::<R>(out.len(), k, n);
     let width = panel_width::<R>();
     vectorize!(|| pack::transposed(b, k, n, ldb, width, out));
+}
+
+/// Packs B `[k, n]` whose elements, row by row, stand in `source` where `table` says; `u32::MAX` stands for a zero.
+///
+/// # Panics
+/// If the table does not have `k n` entries, an entry is beyond `source`, or `out` is not [`packed_len`] long.
+pub fn pack_table<R: Real>(source: &[R], table: &[u32], k: usize, n: usize, out: &mut [R]) {
+    assert_eq!(table.len(), k * n, "gemm: a table of {} entries for [{k}, {n}]", table.len());
+    check_packed::<R>(out.len(), k, n);
+    pack::table(source, table, k, n, panel_width::<R>(), out);
 }
 
 /// `C (+)= A B`: C `[m, n]`, A `[m, k]`, B packed. Without `accumulate` C is overwritten, also where it holds a NaN.
@@ -216,6 +229,48 @@ pub fn gemm_tn_tile<R: Real>(
         Gradient { k, n, m, x, ldx, dy, ldy, c: start, ldc }
     };
     dispatch!(gradient, job);
+}
+
+/// `C (+)= P B`: P `[windows, window]` the windows over an image, B the rows `rows` of a packed matrix `[k, n]`, C `[windows, n]`. Without
+/// `accumulate` the bits are those of [`gemm_packed`] with gathered windows.
+///
+/// # Panics
+/// If a slice does not hold its matrix or the image its windows.
+pub fn gemm_windows<R: Real>(
+    windows: &Sliding,
+    rows: Range<usize>,
+    k: usize,
+    n: usize,
+    image: &[R],
+    packed_b: &[R],
+    c: &mut [R],
+    accumulate: bool,
+) {
+    assert!(
+        rows.len() == windows.columns() && rows.end <= k,
+        "gemm_windows: rows {rows:?} of a matrix with {k} for windows of {}",
+        windows.columns()
+    );
+    check_packed::<R>(packed_b.len(), k, n);
+    check("c", c.len(), windows.rows(), n, n);
+    check("image", image.len(), 1, windows.reach(), windows.reach());
+    let width = panel_width::<R>();
+    let (b, panel) = (packed_b[rows.start * width..].as_ptr(), k * width);
+    let job = windows::Product { windows: *windows, n, image: image.as_ptr(), b, panel, c: c.as_mut_ptr(), accumulate };
+    dispatch!(windows, windows::Job::Product(job));
+}
+
+/// `C += P^T dY`: P `[windows, window]` the windows over an image, dY `[windows, n]`, C `[window, n]`.
+///
+/// # Panics
+/// If a slice does not hold its matrix or the image its windows, or if more than [`HEIGHT`] windows stand side by side.
+pub fn gemm_windows_tn<R: Real>(windows: &Sliding, n: usize, image: &[R], dy: &[R], c: &mut [R]) {
+    assert!(windows.across <= HEIGHT, "gemm_windows_tn: {} windows side by side", windows.across);
+    check("dy", dy.len(), windows.rows(), n, n);
+    check("c", c.len(), windows.columns(), n, n);
+    check("image", image.len(), 1, windows.reach(), windows.reach());
+    let job = windows::Gradient { windows: *windows, n, image: image.as_ptr(), dy: dy.as_ptr(), c: c.as_mut_ptr() };
+    dispatch!(windows, windows::Job::Gradient(job));
 }
 
 /// Whether a slice of `len` elements holds `[rows, columns]` with leading dimension `ld`.

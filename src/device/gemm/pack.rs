@@ -35,3 +35,16 @@ pub(super) fn transposed<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, width
         }
     }
 }
+
+/// Packs B `[k, n]` element by element: `table[p n + j]` says where each stands.
+pub(super) fn table<R: Real>(source: &[R], table: &[u32], k: usize, n: usize, width: usize, out: &mut [R]) {
+    for (panel, first) in out.chunks_exact_mut((k * width).max(1)).zip((0..n).step_by(width)) {
+        let columns = (n - first).min(width);
+        for (p, row) in panel.chunks_exact_mut(width).enumerate() {
+            for (to, &at) in row.iter_mut().zip(&table[p * n + first..][..columns]) {
+                *to = if at == u32::MAX { R::ZERO } else { source[at as usize] };
+            }
+            row[columns..].fill(R::ZERO);
+        }
+    }
+}

@@ -8,7 +8,7 @@ use super::tile::{self, Mode, Tile};
 pub const BLOCK: usize = 512;
 
 /// Bytes of packed B that stay in the second-level cache while all rows of A pass by.
-const CACHE: usize = 512 << 10;
+pub(super) const CACHE: usize = 512 << 10;
 
 /// `C (+)= A B` with B packed; pointers to the first elements.
 pub(super) struct Product<E> {
@@ -64,6 +64,8 @@ pub(super) unsafe fn run<L: Lanes>(p: &Product<L::Element>) {
                             vectors,
                             &Tile {
                                 depth,
+                                runs: 1,
+                                jump: 0,
                                 a: p.a.add(top * p.lda + start),
                                 lda: p.lda,
                                 b: p.b.add(column / width * panel + start * width),

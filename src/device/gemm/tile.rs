@@ -21,9 +21,11 @@ pub(super) enum Mode {
 /// One tile's work. Pointers are to the tile's own first elements.
 #[derive(Clone, Copy)]
 pub(super) struct Tile<E> {
-    /// Length of the inner dimension.
+    /// Length of the inner dimension: `runs` times `depth` steps. After each run A skips `jump` elements.
     pub depth: usize,
-    /// A: row i, step p at `a[i * lda + p]`, or at `a[p * lda + i]` in a tile with `DOWN`.
+    pub runs: usize,
+    pub jump: usize,
+    /// A: row i, step p at `a[i * lda + p]`, or at `a[p * lda + i]` in a tile with `DOWN`, in the first run.
     pub a: *const E,
     pub lda: usize,
     /// B: vector v, step p at `b[v / 2 * panel + p * 2 LEN + v % 2 * LEN]`.
@@ -88,19 +90,22 @@ unsafe fn multiply<L: Lanes, const M: usize, const V: usize, const DOWN: bool>(t
             each::<L, M, V>(t, last, |_, _, _, c| L::prefetch(c));
         }
         let (mut a, mut b) = (t.a, t.b);
-        for _ in 0..t.depth {
-            let mut y = [L::zero(); V];
-            for v in 0..V {
-                y[v] = L::load(b.add(v / 2 * t.panel + v % 2 * L::LEN));
-            }
-            for i in 0..M {
-                let x = L::splat(if DOWN { a.add(i) } else { a.add(i * t.lda) });
+        for _ in 0..t.runs {
+            for _ in 0..t.depth {
+                let mut y = [L::zero(); V];
                 for v in 0..V {
-                    sums[i][v] = sums[i][v].add_product(x, y[v]);
+                    y[v] = L::load(b.add(v / 2 * t.panel + v % 2 * L::LEN));
                 }
+                for i in 0..M {
+                    let x = L::splat(if DOWN { a.add(i) } else { a.add(i * t.lda) });
+                    for v in 0..V {
+                        sums[i][v] = sums[i][v].add_product(x, y[v]);
+                    }
+                }
+                a = a.wrapping_add(if DOWN { t.lda } else { 1 });
+                b = b.wrapping_add(2 * L::LEN);
             }
-            a = a.wrapping_add(if DOWN { t.lda } else { 1 });
-            b = b.wrapping_add(2 * L::LEN);
+            a = a.wrapping_add(t.jump);
         }
         if t.mode == Mode::Add {
             each::<L, M, V>(t, last, |i, v, whole, c| {
