@@ -1,7 +1,7 @@
 // Entropy of categorical variables: see src/ops/categorical_entropy.rs for the equations.
 
 // p ln p, 0 at p = 0
-__device__ float p_ln_p(float p) { return p > 0.0f ? p * logf(p) : 0.0f; }
+__device__ __forceinline__ float p_ln_p(float p) { return p > 0.0f ? p * logf(p) : 0.0f; }
 
 // One warp has one row of `variables` variables of k classes: a [rows, variables, k], h [rows].
 extern "C" __global__ void __launch_bounds__(256)

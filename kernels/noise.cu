@@ -1,7 +1,7 @@
 // Noise drawn from Philox at (seed, stream, step, index): see src/ops/noise.rs and src/base/philox.rs. One thread draws one block of four words.
 
 // Ten rounds of Philox4x32 at an address. clock = (seed, step).
-__device__ uint4 philox(const unsigned long long *clock, unsigned stream, unsigned index) {
+__device__ __forceinline__ uint4 philox(const unsigned long long *clock, unsigned stream, unsigned index) {
     unsigned long long seed = clock[0], step = clock[1];
     uint4 c = make_uint4(index, stream, (unsigned)step, (unsigned)(step >> 32));
     unsigned key0 = (unsigned)seed, key1 = (unsigned)(seed >> 32);
@@ -16,10 +16,10 @@ __device__ uint4 philox(const unsigned long long *clock, unsigned stream, unsign
 }
 
 // A word as a uniform number in (0, 1), never 0 or 1. In double, as on the CPU: float would round the largest to 1.
-__device__ double unit(unsigned word) { return ((word >> 8) + 0.5) / 16777216.0; }
+__device__ __forceinline__ double unit(unsigned word) { return ((word >> 8) + 0.5) / 16777216.0; }
 
 // Writes element `of` of a block of four.
-__device__ void put(float *noise, int block, int of, int n, double x) {
+__device__ __forceinline__ void put(float *noise, int block, int of, int n, double x) {
     if (4 * block + of < n) noise[4 * block + of] = (float)x;
 }
 

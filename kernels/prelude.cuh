@@ -77,17 +77,18 @@ __device__ __forceinline__ float slope(int f, float y) {
 // ---- The softmax of one variable of k logits, by one warp.
 
 struct Softmax {
-    float highest, sum;
+    float highest, sum, scale;
 
-    __device__ Softmax(const float *a, int k) : highest(a[0]), sum(0.0f) {
+    __device__ __forceinline__ Softmax(const float *a, int k) : highest(a[0]), sum(0.0f) {
         for (int i = lane_number(); i < k; i += 32) highest = max_or_nan(highest, a[i]);
         highest = warp_max(highest);
         for (int i = lane_number(); i < k; i += 32) sum += expf(a[i] - highest);
         sum = warp_sum(sum);
+        scale = 1.0f / sum;
     }
 
     // Probability of a class with this logit.
-    __device__ float of(float a) const { return expf(a - highest) / sum; }
+    __device__ __forceinline__ float of(float a) const { return expf(a - highest) * scale; }
 };
 
 // ---- A matrix product.

@@ -28,12 +28,12 @@ struct Target {
     int low;
     float upper;
 
-    __device__ Target(float x, const float *bins, int k) : low(0) {
+    __device__ __forceinline__ Target(float x, const float *bins, int k) : low(0) {
         x = fminf(fmaxf(x, bins[0]), bins[k - 1]);
         while (low < k - 2 && bins[low + 1] <= x) low++;
         upper = (x - bins[low]) / (bins[low + 1] - bins[low]);
     }
-    __device__ float weight(int i) const { return i == low ? 1.0f - upper : i == low + 1 ? upper : 0.0f; }
+    __device__ __forceinline__ float weight(int i) const { return i == low ? 1.0f - upper : i == low + 1 ? upper : 0.0f; }
 };
 
 // (H3)

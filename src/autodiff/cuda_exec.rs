@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::op::{Clock, Launch, MAX_SLOTS};
 use super::params::Params;
@@ -61,7 +62,7 @@ impl Memory {
 
 /// A plan on a CUDA device. The plan itself stays on the host: it has the stages, and its inputs and kept tensors are copied to and fro.
 pub struct CudaPlan {
-    kernels: Kernels,
+    kernels: Arc<Kernels>,
     work: Memory,
     value: Memory,
     grad: Memory,
@@ -81,7 +82,7 @@ impl CudaPlan {
     ///
     /// # Panics
     /// If [`Plan::new`] made the plan: it has tensors that lie in the memory of workers.
-    pub fn new<R: Real>(plan: &Plan<R>, params: &Params<R>, kernels: Kernels) -> Result<Self> {
+    pub fn new<R: Real>(plan: &Plan<R>, params: &Params<R>, kernels: Arc<Kernels>) -> Result<Self> {
         assert!(plan.placement != Placement::Workers, "a plan for a device is made by Plan::for_device");
         let stream = kernels.stream();
         let (work, entries) = if plan.placement == Placement::Apart {
@@ -144,6 +145,13 @@ impl CudaPlan {
     /// The context is broken.
     pub fn launches(&self) -> Result<Option<usize>> {
         self.captured.as_ref().map(Graph::launches).transpose()
+    }
+
+    /// The numbers of a tensor after a run, for the comparison with the CPU.
+    pub(super) fn tensor(&self, offset: usize, len: usize) -> Result<Vec<f64>> {
+        let mut values = vec![0.0; len];
+        self.work.download(self.kernels.stream(), offset, &mut values)?;
+        Ok(values)
     }
 
     fn upload<R: Real>(&mut self, plan: &Plan<R>, params: &Params<R>, clock: Clock) -> Result<()> {

@@ -2,6 +2,8 @@
 
 pub mod audit;
 #[cfg(feature = "cuda")]
+pub mod cuda_check;
+#[cfg(feature = "cuda")]
 pub mod cuda_exec;
 pub mod describe;
 #[allow(unsafe_code)]

@@ -180,6 +180,17 @@ impl<R: Real> Plan<R> {
             .fold(Cost::default(), |a, b| Cost { flops: a.flops + b.flops, bytes: a.bytes + b.bytes })
     }
 
+    /// Where a tensor comes from: the name of an input, or the op that puts it out.
+    #[cfg(feature = "cuda")]
+    pub(super) fn label(&self, var: Var) -> String {
+        let number = var.0;
+        let here = |v: &Var| site(&self.graph.nodes, *v).root == var;
+        match self.graph.calls.iter().find_map(|c| Some((c, c.outputs.iter().position(here)?))) {
+            Some((call, output)) => format!("output {output} of {} {}, tensor {number}", call.scope, call.op.name()),
+            None => self.graph.nodes[var.index()].name.clone().unwrap_or(format!("tensor {number}")),
+        }
+    }
+
     /// The tensors in the work arena with their places `(offset, elements)`, for tests and for `explain`.
     pub fn places(&self) -> BTreeMap<String, (usize, usize)> {
         self.places

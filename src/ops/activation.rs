@@ -23,7 +23,11 @@ use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{ActivationBackward, ActivationForward, Entry}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{ActivationBackward, ActivationForward, Entry},
+};
 
 /// An elementwise function whose derivative can be told from its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +143,7 @@ impl<R: Real> Op<R> for ActivationOp {
     #[cfg(feature = "cuda")]
     fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
         let n = self.rows * self.width;
-        ActivationBackward { dx: io.dx[0], dy: io.dy[0].read(), y: io.y[0].read(), n, f: self.f as usize }.threads(io.on, n)
+        ActivationBackward { dx: io.dx[0], dy: io.dy[0].read(), y: io.y[0].read(), n, f: self.f as usize }
+            .threads(io.on, n)
     }
 }

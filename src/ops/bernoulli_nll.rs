@@ -14,7 +14,11 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{BernoulliNllBackward, BernoulliNllForward, Entry}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{BernoulliNllBackward, BernoulliNllForward, Entry},
+};
 
 impl<R: Real> Graph<R> {
     /// -ln Bernoulli(t; logit a), elementwise; the result is `[rows]`. No gradient goes to t.

@@ -15,7 +15,11 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{CategoricalEntropyBackward, CategoricalEntropyForward, Entry}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{CategoricalEntropyBackward, CategoricalEntropyForward, Entry},
+};
 
 impl<R: Real> Graph<R> {
     /// Entropy in nats, one number for each row: `[rows]`.

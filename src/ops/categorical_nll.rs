@@ -19,7 +19,11 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{CategoricalNllBackward, CategoricalNllForward, Entry}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{CategoricalNllBackward, CategoricalNllForward, Entry},
+};
 
 impl<R: Real> Graph<R> {
     /// -ln p(t; logits a), one number for each row: `[rows]`. `classes` are the sizes K_v of the variables of one cell; `w` weighs

@@ -23,7 +23,13 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, Order, Pack, Reads, Weigh
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{ActivationDifferentiate, Conv2dBackwardInput, Conv2dBackwardWeights, Conv2dForward, Entry, LinearBackwardBias}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{
+        ActivationDifferentiate, Conv2dBackwardInput, Conv2dBackwardWeights, Conv2dForward, Entry, LinearBackwardBias,
+    },
+};
 
 impl<R: Real> Graph<R> {
     /// `f(conv(x, w) + b)` for x [images, h, w, c_in] and w [kernel, kernel, c_in, c_out]: [images, oh, ow, c_out].
@@ -125,8 +131,11 @@ impl<R: Real> Op<R> for Conv2d {
     fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
         let Windows { h, w, c, kernel, stride, pad, oh, ow } = self.windows;
         let (y, [x, weights, b, ..], images, n, f) = (io.y[0], io.x, self.images, self.out, self.f as usize);
-        Conv2dForward { y, x, weights, b, images, h, w, c, kernel, stride, pad, oh, ow, n, f }
-            .tiles(io.on, images * oh * ow, n)
+        Conv2dForward { y, x, weights, b, images, h, w, c, kernel, stride, pad, oh, ow, n, f }.tiles(
+            io.on,
+            images * oh * ow,
+            n,
+        )
     }
 
     #[cfg(feature = "cuda")]
@@ -141,8 +150,11 @@ impl<R: Real> Op<R> for Conv2d {
         if !dx.is_some() {
             return Ok(());
         }
-        Conv2dBackwardInput { dx, da, weights, images, h, w, c, kernel, stride, pad, oh, ow, n }
-            .tiles(io.on, images * h * w, c) // (V4)
+        Conv2dBackwardInput { dx, da, weights, images, h, w, c, kernel, stride, pad, oh, ow, n }.tiles(
+            io.on,
+            images * h * w,
+            c,
+        ) // (V4)
     }
 
     #[cfg(feature = "cuda")]
@@ -151,8 +163,11 @@ impl<R: Real> Op<R> for Conv2d {
         let Windows { h, w, c, kernel, stride, pad, oh, ow } = self.windows;
         let ([_, dw, db, ..], x, da, images, n) = (io.dw, io.x[0], io.dy[0].read(), self.images, self.out);
         if dw.is_some() {
-            Conv2dBackwardWeights { dw, x, da, images, h, w, c, kernel, stride, pad, oh, ow, n }
-                .tiles(io.on, kernel * kernel * c, n)?;
+            Conv2dBackwardWeights { dw, x, da, images, h, w, c, kernel, stride, pad, oh, ow, n }.tiles(
+                io.on,
+                kernel * kernel * c,
+                n,
+            )?;
         }
         if db.is_some() {
             LinearBackwardBias { db, da, rows: images * oh * ow, n }.blocks(io.on, [n.div_ceil(32), 1, 1])?;

@@ -25,7 +25,14 @@ use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::gemm;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{ActivationDifferentiate, ConvTranspose2dBackwardInput, ConvTranspose2dBackwardWeights, ConvTranspose2dForward, Entry, LinearBackwardBias}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{
+        ActivationDifferentiate, ConvTranspose2dBackwardInput, ConvTranspose2dBackwardWeights, ConvTranspose2dForward,
+        Entry, LinearBackwardBias,
+    },
+};
 
 impl<R: Real> Graph<R> {
     /// `f(conv_transpose(x, w) + b)` for x [images, h, w, c_in] and w [c_in, kernel, kernel, c_out]: [images, oh, ow, c_out].
@@ -156,8 +163,11 @@ impl<R: Real> Op<R> for ConvTranspose2d {
     fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
         let Windows { h, w, c, kernel, stride, pad, oh, ow } = self.windows;
         let (y, [x, weights, b, ..], images, n, f) = (io.y[0], io.x, self.images, self.input, self.f as usize);
-        ConvTranspose2dForward { y, x, weights, b, images, h, w, c, kernel, stride, pad, oh, ow, n, f }
-            .tiles(io.on, images * h * w, c)
+        ConvTranspose2dForward { y, x, weights, b, images, h, w, c, kernel, stride, pad, oh, ow, n, f }.tiles(
+            io.on,
+            images * h * w,
+            c,
+        )
     }
 
     #[cfg(feature = "cuda")]
@@ -172,8 +182,11 @@ impl<R: Real> Op<R> for ConvTranspose2d {
         if !dx.is_some() {
             return Ok(());
         }
-        ConvTranspose2dBackwardInput { dx, da, weights, images, h, w, c, kernel, stride, pad, oh, ow, n }
-            .tiles(io.on, images * oh * ow, n) // (D5)
+        ConvTranspose2dBackwardInput { dx, da, weights, images, h, w, c, kernel, stride, pad, oh, ow, n }.tiles(
+            io.on,
+            images * oh * ow,
+            n,
+        ) // (D5)
     }
 
     #[cfg(feature = "cuda")]
@@ -182,8 +195,11 @@ impl<R: Real> Op<R> for ConvTranspose2d {
         let Windows { h, w, c, kernel, stride, pad, oh, ow } = self.windows;
         let ([_, dw, db, ..], x, da, images, n) = (io.dw, io.x[0], io.dy[0].read(), self.images, self.input);
         if dw.is_some() {
-            ConvTranspose2dBackwardWeights { dw, x, da, images, h, w, c, kernel, stride, pad, oh, ow, n }
-                .tiles(io.on, n, kernel * kernel * c)?;
+            ConvTranspose2dBackwardWeights { dw, x, da, images, h, w, c, kernel, stride, pad, oh, ow, n }.tiles(
+                io.on,
+                n,
+                kernel * kernel * c,
+            )?;
         }
         if db.is_some() {
             LinearBackwardBias { db, da, rows: images * h * w, n: c }.blocks(io.on, [c.div_ceil(32), 1, 1])?;

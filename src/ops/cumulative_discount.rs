@@ -16,7 +16,11 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{CumulativeDiscountBackward, CumulativeDiscountForward, Entry}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{CumulativeDiscountBackward, CumulativeDiscountForward, Entry},
+};
 
 impl<R: Real> Graph<R> {
     /// The weights [L, N] of steps with discounts p [L, N], from a start `[N]` or from 1.

@@ -19,7 +19,11 @@ use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{Entry, GaussianBackward, GaussianForward}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, GaussianBackward, GaussianForward},
+};
 
 /// Mean and standard deviation of a diagonal normal distribution.
 #[derive(Debug, Clone, Copy)]

@@ -25,7 +25,11 @@ use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{Entry, GruCellBackward, GruCellForward}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, GruCellBackward, GruCellForward},
+};
 
 impl<R: Real> Graph<R> {
     /// The next hidden state [.., D] from the projected input and hidden state [.., 3 D] and the hidden state [.., D].

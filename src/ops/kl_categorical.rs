@@ -19,7 +19,11 @@ use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{Entry, KlCategoricalBackward, KlCategoricalForward}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, KlCategoricalBackward, KlCategoricalForward},
+};
 
 impl<R: Real> Graph<R> {
     /// KL(q || p) from logits, one number for each row; the result is `[rows]`.

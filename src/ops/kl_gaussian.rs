@@ -17,7 +17,11 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{Entry, KlGaussianBackward, KlGaussianForward}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, KlGaussianBackward, KlGaussianForward},
+};
 
 impl<R: Real> Graph<R> {
     /// KL(q || p), one number for each row; the result is `[rows]`.

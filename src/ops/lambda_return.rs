@@ -18,7 +18,11 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{Entry, LambdaReturnBackward, LambdaReturnForward}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, LambdaReturnBackward, LambdaReturnForward},
+};
 
 /// The discount of each step.
 #[derive(Debug, Clone, Copy)]

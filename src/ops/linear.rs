@@ -24,7 +24,14 @@ use crate::base::Real;
 use crate::device::gemm;
 use crate::device::simd::vectorize;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{ActivationDifferentiate, Entry, In, LinearBackwardBias, LinearBackwardInput, LinearBackwardWeights, LinearForward, SumBackward}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{
+        ActivationDifferentiate, Entry, In, LinearBackwardBias, LinearBackwardInput, LinearBackwardWeights,
+        LinearForward, SumBackward,
+    },
+};
 
 impl<R: Real> Graph<R> {
     /// `f(concat(xs) w + b)`: `xs` are [.., k_i], `w` is [sum k_i, n], `b` is `[n]`; the result has the leading axes of the
@@ -210,8 +217,27 @@ impl<R: Real> Op<R> for Linear {
         let [k0, k1, k2, k3] = std::array::from_fn(|i| self.ins.get(i).copied().unwrap_or(0));
         let b = if self.bias { io.x[self.bias_at()] } else { In::none() };
         let add = if self.add { io.x[self.add_at()] } else { In::none() };
-        LinearForward { y: io.y[0], x0, x1, x2, x3, add, w0, w1, w2, w3, b, rows, n, k0, k1, k2, k3, f: self.f as usize }
-            .tiles(io.on, rows, n)
+        LinearForward {
+            y: io.y[0],
+            x0,
+            x1,
+            x2,
+            x3,
+            add,
+            w0,
+            w1,
+            w2,
+            w3,
+            b,
+            rows,
+            n,
+            k0,
+            k1,
+            k2,
+            k3,
+            f: self.f as usize,
+        }
+        .tiles(io.on, rows, n)
     }
 
     #[cfg(feature = "cuda")]

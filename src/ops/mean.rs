@@ -16,7 +16,11 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{Entry, MeanBackward, MeanForward}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, MeanBackward, MeanForward},
+};
 
 impl<R: Real> Graph<R> {
     /// The mean of all elements: a scalar.

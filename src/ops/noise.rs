@@ -13,7 +13,11 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::{Real, philox};
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{Entry, NoiseGumbel, NoiseNormal}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, NoiseGumbel, NoiseNormal},
+};
 
 /// A distribution to draw from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

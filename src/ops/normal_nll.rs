@@ -16,7 +16,11 @@ use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{Entry, NormalNllBackward, NormalNllForward}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, NormalNllBackward, NormalNllForward},
+};
 
 /// ln(2 pi) / 2
 pub const HALF_LN_TAU: f64 = 0.918_938_533_204_672_7;

@@ -16,7 +16,13 @@ use crate::autodiff::op::{Backward, Cost, Forward, MAX_SLOTS, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{Entry, FloorBackward, FloorForward, MaskBackward, MaskForward, MulBackward, MulForward, SumBackward, SumForward}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{
+        Entry, FloorBackward, FloorForward, MaskBackward, MaskForward, MulBackward, MulForward, SumBackward, SumForward,
+    },
+};
 
 impl<R: Real> Graph<R> {
     /// (E1): the sum of terms of equal shape, each times a constant.
@@ -172,7 +178,9 @@ impl<R: Real> Op<R> for Pointwise {
         match &self.function {
             Function::Sum(factors) => {
                 let wanted = factors.iter().zip(io.dx).filter(|(_, dx)| dx.is_some());
-                wanted.into_iter().try_for_each(|(&c, dx)| SumBackward { dx, dy, n: all, c: c as f32 }.threads(io.on, all))
+                wanted
+                    .into_iter()
+                    .try_for_each(|(&c, dx)| SumBackward { dx, dy, n: all, c: c as f32 }.threads(io.on, all))
             }
             Function::Mul => MulBackward { da: dx, db, dy, a: x, b, n: all }.threads(io.on, all),
             Function::Floor(c) => FloorBackward { dx, dy, x, n: all, c: *c as f32 }.threads(io.on, all),

@@ -18,7 +18,11 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{Entry, SampleOnehotBackward, SampleOnehotForward}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, SampleOnehotBackward, SampleOnehotForward},
+};
 
 impl<R: Real> Graph<R> {
     /// (sample, p), each of the shape of the logits a [.., G K].

@@ -20,7 +20,11 @@ use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{Entry, SampleTanhNormalBackward, SampleTanhNormalForward}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, SampleTanhNormalBackward, SampleTanhNormalForward},
+};
 
 /// Constants of the squashed normal distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]

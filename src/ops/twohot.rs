@@ -21,7 +21,11 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 #[cfg(feature = "cuda")]
-use crate::{autodiff::op::Launch, base::Result, device::cuda::kernels::{Entry, TwohotMeanBackward, TwohotMeanForward, TwohotNllBackward, TwohotNllForward}};
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, TwohotMeanBackward, TwohotMeanForward, TwohotNllBackward, TwohotNllForward},
+};
 
 /// K bins, symmetric about 0: symexp of K equally spaced points of -limit .. limit, with symexp x = sign(x) (e^|x| - 1).
 pub fn symexp_bins(k: usize, limit: f64) -> Arc<[f64]> {
