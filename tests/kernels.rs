@@ -6,15 +6,22 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dreamer_fast::autodiff::cuda_check::{BOUND, Comparison, check};
-use dreamer_fast::base::philox;
+use dreamer_fast::autodiff::cuda_check::{BOUND, Comparison, check, compare};
+use dreamer_fast::autodiff::cuda_exec::CudaPlan;
+use dreamer_fast::autodiff::{Clock, Layout, Params, Plan};
+use dreamer_fast::base::{Philox, philox};
 use dreamer_fast::device::Pool;
-use dreamer_fast::device::cuda::kernels::{ActivationForward, Entry, In, Kernels, NAMES, NoiseWords, Out, SOURCES};
+use dreamer_fast::device::cuda::kernels::*;
 use dreamer_fast::device::cuda::{Buffer, Compiler, Context, Device, Format, Stream, Target, find};
+use dreamer_fast::dreamer::checks;
+use dreamer_fast::ops::adam::{Adam, DeviceAdam, DeviceGroup, adam_update, global_norm};
 use dreamer_fast::ops::registry::{OPS, cases};
 
 /// Ops that have no kernel. docs/cuda.md names them.
 const NOT_YET: &[&str] = &[];
+
+/// Largest error that passes in a whole training step: hundreds of ops in a row, each in f32.
+const STEP_BOUND: f64 = 1e-4;
 
 /// The emulated device with all kernels. One at a time: a fault breaks the device for its whole process.
 struct Rig {
@@ -116,6 +123,111 @@ fn philox_draws_the_words_of_the_cpu() {
     NoiseWords { words: out, clock, blocks, stream }.threads(&rig.kernels, blocks).unwrap();
     let want: Vec<u32> = (0..blocks as u32).flat_map(|index| philox::block(seed, stream, step, index)).collect();
     assert_eq!(words.to_vec(rig.stream()).unwrap(), want);
+}
+
+/// Three updates of Adam with clipping and decay, over a group that is no multiple of anything.
+#[test]
+fn adam_moves_parameters_as_on_the_cpu() {
+    let Some(rig) = Rig::new() else { return };
+    let (n, pool) = (40_007, Pool::new(1).unwrap());
+    let mut layout = Layout::new();
+    layout.group("all", [("w".to_string(), vec![n])]);
+    let mut params = Params::<f64>::new(Arc::new(layout));
+    let mut rng = Philox::new(4, philox::stream::TEST, 0);
+    let mut draw = || -> Vec<f32> { (0..n).map(|_| rng.normal() as f32).collect() };
+    let [mut value, mut m, mut v, mut grad] = [(); 4].map(|()| Buffer::<f32>::zeroed(rig.stream(), n).unwrap());
+    let start = draw();
+    value.upload(rig.stream(), &start).unwrap();
+    params.value_mut("w").iter_mut().zip(&start).for_each(|(p, &x)| *p = f64::from(x));
+    let (value_at, m_at, v_at) = (Out::at(value.address()), Out::at(m.address()), Out::at(v.address()));
+    let (grad_at, decays) = (In::at(grad.address()), vec![(Out::at(value.at(5)), 1001)]);
+    let group = DeviceGroup { value: value_at, m: m_at, v: v_at, grad: grad_at, len: n, decays };
+    let adam = |t| Adam { decay: 0.01, ..Adam::new(1e-2, 1e-5, 100.0, t) };
+    let device = DeviceAdam::new(rig.stream(), n, adam(5)).unwrap();
+    for t in 5..8 {
+        let g = draw();
+        grad.upload(rig.stream(), &g).unwrap();
+        device.launch(&rig.kernels, &group).unwrap();
+        params.grad.all_mut()[..n].iter_mut().zip(&g).for_each(|(p, &x)| *p = f64::from(x));
+        let norm = global_norm(&params, 0..n, &pool);
+        adam_update(&mut params, 0..n, norm, &adam(t), &[5..1006], &pool);
+        assert!((device.norm(rig.stream()).unwrap() - norm).abs() < 1e-6 * norm && norm > 100.0, "the norm at {t}");
+    }
+    let arenas = [(&mut value, params.value.all()), (&mut m, params.adam_m.all()), (&mut v, params.adam_v.all())];
+    for (name, (got, want)) in ["p", "m", "v"].iter().zip(arenas) {
+        let got = got.to_vec(rig.stream()).unwrap();
+        let worst = got.iter().zip(want).map(|(&got, want)| (f64::from(got) - want).abs()).fold(0.0, f64::max);
+        println!("adam, three updates, {name}: worst {worst:.2e}");
+        assert!(worst <= BOUND, "{name}: {worst}");
+    }
+}
+
+#[test]
+fn pixels_are_those_of_the_cpu() {
+    let Some(rig) = Rig::new() else { return };
+    let bytes: Vec<u8> = (0..=255).collect();
+    let mut from = Buffer::<u8>::new(&rig.context, 256).unwrap();
+    from.upload(rig.stream(), &bytes).unwrap();
+    let to = Buffer::<f32>::new(&rig.context, 256).unwrap();
+    let pixels = PixelsFromBytes { pixels: Out::at(to.address()), bytes: In::at(from.address()), n: 256 };
+    pixels.threads(&rig.kernels, 256).unwrap();
+    let want: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0 - 0.5).collect();
+    assert_eq!(to.to_vec(rig.stream()).unwrap(), want);
+}
+
+/// Whole training steps of tiny models: every loss and every gradient, with all tensors apart.
+#[test]
+fn a_training_step_is_the_same_function() {
+    let Some(rig) = Rig::new() else { return };
+    let pool = Arc::new(Pool::new(1).unwrap());
+    let mut failed = Vec::new();
+    for case in checks::whole_losses() {
+        let mut params = checks::parameters::<f64>(&case.model);
+        let mut step = checks::training_step_by(&case.model, &params, &pool, Plan::apart);
+        let clock = Clock { seed: 9, step: 0 };
+        match compare(case.name, &mut step.plan, &mut params, clock, &rig.kernels) {
+            Ok(Comparison { outcome, .. }) => {
+                println!(
+                    "{:64} {:6} numbers, worst {:.2e} at {}",
+                    case.name, outcome.checked, outcome.worst, outcome.at
+                );
+                if !outcome.passes(STEP_BOUND) {
+                    failed.push(format!("{}: {:.2e} at {}", case.name, outcome.worst, outcome.at));
+                }
+            }
+            Err(error) => failed.push(format!("{}: {error}", case.name)),
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// With shared memory and replayed from a graph, a training step has the bits of one launched kernel by kernel, at every step of the clock.
+#[test]
+fn a_replayed_step_is_the_eager_one() {
+    let Some(rig) = Rig::new() else { return };
+    let pool = Arc::new(Pool::new(1).unwrap());
+    let case = &checks::whole_losses()[0];
+    let run = |eager: bool, order: u64| {
+        rig.context.emulator().unwrap().order(order);
+        let mut params = checks::parameters::<f32>(&case.model);
+        let mut step = checks::training_step_by(&case.model, &params, &pool, Plan::for_device);
+        let mut device = CudaPlan::new(&step.plan, &params, rig.kernels.clone()).unwrap();
+        let gradients: Vec<Vec<u32>> = (0..4)
+            .map(|number| {
+                let clock = Clock { seed: 9, step: number };
+                device.run(&mut step.plan, &mut params, clock, eager).unwrap();
+                params.grad.all().iter().map(|g| g.to_bits()).collect()
+            })
+            .collect();
+        assert!(gradients.iter().skip(1).all(|g| *g != gradients[0]), "the clock moves the noise");
+        (gradients, device.launches().unwrap())
+    };
+    let (eager, none) = run(true, 0);
+    let (replayed, launches) = run(false, 0);
+    println!("{}: {} launches in the captured graph", case.name, launches.unwrap());
+    assert_eq!(none, None);
+    assert!(eager == replayed, "replayed differs from eager");
+    assert!(eager == run(false, 1).0, "another order of warps gives other bits");
 }
 
 /// An output one element short: the fault names the kernel and its line.
