@@ -199,3 +199,42 @@ fn without_comments(text: &str) -> String {
     }
     out + rest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOUND: &str = "// __global__ in a comment\n\nextern \"C\" __global__ void __launch_bounds__(256)\ntwice(float *y, \
+                         const float *__restrict__ x, /* many */ int n) { }\n";
+
+    #[test]
+    fn a_declaration_becomes_a_struct() {
+        let kernels = parse(SOUND).unwrap();
+        assert_eq!(kernels.len(), 1);
+        assert_eq!((kernels[0].name.as_str(), kernels[0].line, kernels[0].threads), ("twice", 3, 256));
+        let rust = kernels[0].rust("twice.cu", 7);
+        for part in ["pub struct Twice {", "pub y: Out<f32>,", "pub x: In<f32>,", "pub n: usize,", "NUMBER: usize = 7;"]
+        {
+            assert!(rust.contains(part), "{part}: {rust}");
+        }
+        let order = "vec![Arg::Ptr(self.y.address()), Arg::Ptr(self.x.address()), size(\"n\", self.n)?]";
+        assert!(rust.contains(order), "{rust}");
+    }
+
+    #[test]
+    fn a_declaration_that_is_not_understood_is_named_with_its_line() {
+        for (from, to, line, words) in [
+            ("extern \"C\" ", "", 3, "needs extern"),
+            ("__launch_bounds__(256)", "", 3, "states its threads"),
+            ("(256)", "(N)", 3, "are one number"),
+            ("int n", "short n", 4, "`short` of `short n` is no type"),
+            ("int n", "int x", 4, "two parameters named x"),
+            ("int n", "int", 4, "`` of `int` is no type"),
+            ("twice", "Twice", 3, "`Twice` is no name"),
+        ] {
+            assert!(SOUND.contains(from), "{from}");
+            let fault = parse(&SOUND.replacen(from, to, 1)).err().unwrap_or_else(|| panic!("{to} is understood"));
+            assert!(fault.0 == line && fault.1.contains(words), "{fault:?}");
+        }
+    }
+}

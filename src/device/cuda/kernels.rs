@@ -3,6 +3,23 @@
 //! Every kernel `name(const float *x, float *y, int n)` has a struct `Name { x: In<f32>, y: Out<f32>, n: usize }`. A launch names every
 //! argument, so a parameter that is added, dropped, renamed or given another type in the `.cu` file is an error of the Rust compiler
 //! at every launch of it.
+//!
+//! ```
+//! use dreamer_fast::device::cuda::kernels::*;
+//! let (x, y) = (In::<f32>::none(), Out::<f32>::none());
+//! let launch = ActivationForward { y, x, n: 1, f: 0 };
+//! ```
+//! What is read cannot be written, and nothing can be forgotten:
+//! ```compile_fail,E0308
+//! # use dreamer_fast::device::cuda::kernels::*;
+//! # let (x, y) = (In::<f32>::none(), Out::<f32>::none());
+//! let launch = ActivationForward { y: x, x: y, n: 1, f: 0 };
+//! ```
+//! ```compile_fail,E0063
+//! # use dreamer_fast::device::cuda::kernels::*;
+//! # let (x, y) = (In::<f32>::none(), Out::<f32>::none());
+//! let launch = ActivationForward { y, x, f: 0 };
+//! ```
 
 use std::fmt;
 use std::marker::PhantomData;

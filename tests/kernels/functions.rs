@@ -1,73 +1,102 @@
-//! Is CUDA the same function? Every op, forward and backward, over the odd shapes of its gradient check: on the CPU in f64, and by its kernels,
-//! compiled by the real NVRTC and run through cudarc on the emulated driver, which checks bounds, unwritten memory and races.
-#![cfg(feature = "cuda")]
+//! Every op, whole training steps, Adam, noise: on the CPU and by kernels.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use dreamer_fast::autodiff::cuda_check::{BOUND, Comparison, check, compare};
 use dreamer_fast::autodiff::cuda_exec::CudaPlan;
-use dreamer_fast::autodiff::{Clock, Layout, Params, Plan};
+use dreamer_fast::autodiff::gradcheck::Case;
+use dreamer_fast::autodiff::{Clock, Graph, Layout, Params, Plan, Var};
 use dreamer_fast::base::{Philox, philox};
 use dreamer_fast::device::Pool;
-use dreamer_fast::device::cuda::kernels::*;
-use dreamer_fast::device::cuda::{Buffer, Compiler, Context, Device, Format, Stream, Target, find};
+use dreamer_fast::device::cuda::Buffer;
+use dreamer_fast::device::cuda::kernels::{Entry, In, NoiseWords, Out, PixelsFromBytes};
 use dreamer_fast::dreamer::checks;
+use dreamer_fast::ops::Activation;
 use dreamer_fast::ops::adam::{Adam, DeviceAdam, DeviceGroup, adam_update, global_norm};
+use dreamer_fast::ops::gaussian::Gaussian;
+use dreamer_fast::ops::lambda_return::Discount;
 use dreamer_fast::ops::registry::{OPS, cases};
+use dreamer_fast::ops::twohot::symexp_bins;
+
+use crate::Rig;
 
 /// Ops that have no kernel. docs/cuda.md names them.
 const NOT_YET: &[&str] = &[];
 
 /// Largest error that passes in a whole training step: hundreds of ops in a row, each in f32.
-const STEP_BOUND: f64 = 1e-4;
+const STEP_BOUND: f64 = 4e-6;
 
-/// The emulated device with all kernels. One at a time: a fault breaks the device for its whole process.
-struct Rig {
-    kernels: Arc<Kernels>,
-    context: Context,
-    _turn: MutexGuard<'static, ()>,
-}
+/// Largest error that passes in the larger cases: sums of up to 1700 products.
+const LARGER_BOUND: f64 = 4e-6;
 
-impl Rig {
-    /// `None`, with a line that says so, where the emulated driver was not built or NVRTC could not be fetched.
-    fn new() -> Option<Rig> {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let compiler = compiler()?;
-        if !["debug", "release"].iter().any(|profile| target().join(profile).join(find::EMULATOR).exists()) {
-            println!("skipped the CUDA kernels: the emulated driver is not built (make emulator)");
-            return None;
-        }
-        let context = Context::new(Device::Emulated).unwrap_or_else(|error| panic!("{error}"));
-        context.emulator().unwrap().order(0);
-        let stream = context.stream().unwrap();
-        let kernels = Kernels::load(&compiler, &stream).unwrap_or_else(|error| panic!("{error}"));
-        Some(Rig { kernels: Arc::new(kernels), context, _turn: turn })
-    }
-
-    fn stream(&self) -> &Stream {
-        self.kernels.stream()
+/// A scalar from parameters alone.
+fn larger(name: &str, params: &[(&str, &[usize])], build: fn(&mut Graph<f64>, &[Var]) -> Vec<Var>) -> Case {
+    let params: Vec<(String, Vec<usize>)> = params.iter().map(|(n, s)| (n.to_string(), s.to_vec())).collect();
+    let names: Vec<String> = params.iter().map(|(name, _)| name.clone()).collect();
+    Case {
+        name: format!("{name} larger"),
+        params,
+        inputs: Vec::new(),
+        // A standard deviation is positive, a discount below 1.
+        shape_value: |name, x| match name {
+            n if n.starts_with("std") => 0.3 + x.abs(),
+            n if n.starts_with("discount") => 1.0 / (1.0 + (-x).exp()),
+            n if n.starts_with('w') => 0.1 * x,
+            _ => x,
+        },
+        build: Box::new(move |g| {
+            let vars: Vec<Var> = names.iter().map(|name| g.param(name)).collect();
+            let terms: Vec<(Var, f64)> = build(g, &vars).into_iter().map(|y| (g.mean(y), 3.0)).collect();
+            g.sum(&terms)
+        }),
     }
 }
 
-fn compiler() -> Option<Compiler> {
-    let fetched = std::env::var_os("DREAMER_NVRTC").is_some() || target().join("nvrtc").exists();
-    match Compiler::find() {
-        Ok(compiler) => Some(compiler.with_cache(Some(target().join("kernels")))),
-        Err(_) if !fetched => {
-            println!("skipped the CUDA kernels: NVRTC is not there (make nvrtc)");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
-
-/// The folder that holds `debug`, where this test is built.
-fn target() -> PathBuf {
-    let program = std::env::current_exe().unwrap();
-    program.ancestors().nth(3).map(Path::to_path_buf).unwrap()
+/// Shapes beyond a tile of a product, a warp's lanes and a block's threads: the cases of the gradient checks are smaller than all of these.
+fn larger_cases() -> Vec<Case> {
+    vec![
+        larger(
+            "linear",
+            &[("x", &[131, 70]), ("y", &[131, 17]), ("w", &[87, 97]), ("b", &[97]), ("add", &[131, 97])],
+            |g, v| vec![g.linear_add(&[v[0], v[1]], v[2], Some(v[3]), Some(v[4]), Activation::Elu)],
+        ),
+        larger("conv2d", &[("x", &[2, 19, 18, 5]), ("w", &[4, 4, 5, 67]), ("b", &[67])], |g, v| {
+            vec![g.conv2d(v[0], v[1], v[2], 2, 1, Activation::Relu)]
+        }),
+        larger("conv_transpose2d", &[("x", &[2, 9, 8, 67]), ("w", &[67, 5, 5, 3]), ("b", &[3])], |g, v| {
+            vec![g.conv_transpose2d(v[0], v[1], v[2], 2, 0, Activation::Tanh)]
+        }),
+        larger("gru_cell", &[("xp", &[11, 231]), ("hp", &[11, 231]), ("h", &[11, 77])], |g, v| {
+            vec![g.gru_cell(v[0], v[1], v[2])]
+        }),
+        larger(
+            "kl_gaussian",
+            &[("mq", &[9, 45]), ("std_q", &[9, 45]), ("mp", &[9, 45]), ("std_p", &[9, 45])],
+            |g, v| vec![g.kl_gaussian(Gaussian { mean: v[0], std: v[1] }, Gaussian { mean: v[2], std: v[3] })],
+        ),
+        larger("kl_categorical", &[("q", &[9, 111]), ("p", &[9, 111])], |g, v| {
+            vec![g.kl_categorical(v[0], v[1], 37, 0.01)]
+        }),
+        larger("categorical_entropy", &[("a", &[9, 111])], |g, v| vec![g.categorical_entropy(v[0], 37)]),
+        larger("sample_onehot", &[("a", &[9, 111]), ("gumbel", &[9, 111])], |g, v| {
+            let gumbel = g.stop(v[1]);
+            let (sample, p) = g.sample_onehot(v[0], gumbel, 37, 0.01);
+            vec![g.mul(sample, v[1]), g.mul(p, v[1])]
+        }),
+        larger("categorical_nll", &[("a", &[3, 245]), ("t", &[3, 245]), ("w", &[3, 49])], |g, v| {
+            vec![g.categorical_nll(v[0], v[1], Some(v[2]), &[3, 2])]
+        }),
+        larger("normal_nll", &[("mu", &[9, 1001]), ("x", &[9, 1001])], |g, v| vec![g.normal_nll(v[0], v[1], 9)]),
+        larger("twohot_nll", &[("a", &[9, 255]), ("target", &[9])], |g, v| {
+            vec![g.twohot_nll(v[0], v[1], &symexp_bins(255, 20.0))]
+        }),
+        larger("twohot_mean", &[("a", &[9, 101])], |g, v| vec![g.twohot_mean(v[0], &symexp_bins(101, 3.0))]),
+        larger("lambda_return", &[("r", &[7, 301]), ("v", &[7, 301]), ("discount", &[7, 301])], |g, v| {
+            vec![g.lambda_return(v[0], v[1], Discount::Tensor(v[2]), 0.95), g.cumulative_discount(v[2], None)]
+        }),
+        larger("mean", &[("x", &[7, 301])], |g, v| vec![v[0], g.floor(v[0], 0.1)]),
+    ]
 }
 
 #[test]
@@ -75,14 +104,15 @@ fn every_op_is_the_same_function() {
     let Some(rig) = Rig::new() else { return };
     let pool = Arc::new(Pool::new(1).unwrap());
     let (mut failed, mut skipped) = (Vec::new(), BTreeSet::new());
-    for case in cases() {
+    let all = cases().into_iter().map(|case| (case, BOUND));
+    for (case, bound) in all.chain(larger_cases().into_iter().map(|case| (case, LARGER_BOUND))) {
         match check(&case, &pool, &rig.kernels) {
             Ok(Comparison { outcome, .. }) => {
                 println!(
                     "{:44} {:5} numbers, worst {:.2e} at {}",
                     outcome.name, outcome.checked, outcome.worst, outcome.at
                 );
-                if !outcome.passes(BOUND) {
+                if !outcome.passes(bound) {
                     failed.push(format!("{}: {:.2e} at {}", outcome.name, outcome.worst, outcome.at));
                 }
             }
@@ -103,7 +133,7 @@ fn every_op_is_the_same_function() {
 fn no_result_depends_on_an_order() {
     let Some(rig) = Rig::new() else { return };
     let pool = Arc::new(Pool::new(1).unwrap());
-    for case in cases() {
+    for case in cases().into_iter().chain(larger_cases()) {
         let [first, second, third] = [0, 1, 2].map(|order| {
             rig.context.emulator().unwrap().order(order);
             check(&case, &pool, &rig.kernels).unwrap().device.iter().map(|x| x.to_bits()).collect::<Vec<u64>>()
@@ -228,79 +258,4 @@ fn a_replayed_step_is_the_eager_one() {
     assert_eq!(none, None);
     assert!(eager == replayed, "replayed differs from eager");
     assert!(eager == run(false, 1).0, "another order of warps gives other bits");
-}
-
-/// An output one element short: the fault names the kernel and its line.
-#[test]
-fn a_short_output_is_caught() {
-    let Some(rig) = Rig::new() else { return };
-    let n = 300;
-    let mut x = Buffer::<f32>::new(&rig.context, n).unwrap();
-    x.upload(rig.stream(), &vec![0.5; n]).unwrap();
-    let y = Buffer::<f32>::new(&rig.context, n - 1).unwrap();
-    ActivationForward { y: Out::at(y.address()), x: In::at(x.address()), n, f: 0 }.threads(&rig.kernels, n).unwrap();
-    let error = rig.stream().synchronize().unwrap_err().to_string();
-    for part in ["CUDA_ERROR_ILLEGAL_ADDRESS", "activation_forward, block (1, 0, 0)", "kernels/activation.cu:6"] {
-        assert!(error.contains(part), "{part}: {error}");
-    }
-}
-
-/// NVRTC has nothing to say about any kernel, on both architectures, and no register is spilled.
-#[test]
-fn every_kernel_compiles_without_a_warning() {
-    let Some(compiler) = compiler() else { return };
-    let mut seen = BTreeSet::new();
-    for source in SOURCES {
-        for sm in [80, 90] {
-            let compile = |format, options: &[&str]| {
-                let image = source.compile(&compiler, Target { sm, format }, options);
-                image.unwrap_or_else(|error| panic!("{error}"))
-            };
-            assert_eq!(compile(Format::Ptx, &[]).log, "", "{} for sm_{sm}", source.name);
-            let log = compile(Format::Cubin, &["--ptxas-options=-v"]).log;
-            for (name, resources) in resources(&log) {
-                println!("sm_{sm} {name:36} {resources:?}");
-                let Resources { registers, shared, spilled } = resources;
-                assert!(registers <= 128 && shared <= 16 * 1024 && spilled == 0, "{name} for sm_{sm}: {resources:?}");
-                seen.insert(name);
-            }
-            assert!(!log.contains("warning"), "{log}");
-        }
-    }
-    let all: BTreeSet<String> = NAMES.iter().map(|&(_, name)| name.to_string()).collect();
-    assert_eq!(seen, all, "ptxas does not tell the resources of every kernel");
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Resources {
-    registers: u32,
-    shared: u32,
-    /// Bytes of stores and loads.
-    spilled: u32,
-}
-
-/// What `ptxas -v` says of each kernel.
-fn resources(log: &str) -> Vec<(String, Resources)> {
-    let number = |line: &str, before: &str| -> u32 {
-        let words = line.split(before).next().unwrap();
-        words
-            .split(|c: char| !c.is_ascii_digit())
-            .rfind(|word| !word.is_empty())
-            .map_or(0, |word| word.parse().unwrap())
-    };
-    let mut found: Vec<(String, Resources)> = Vec::new();
-    for line in log.lines() {
-        if let Some(rest) = line.split("Compiling entry function '").nth(1) {
-            found.push((rest.split('\'').next().unwrap().to_string(), Resources::default()));
-        } else if let Some((_, last)) = found.last_mut() {
-            if line.contains("bytes spill stores") {
-                last.spilled = number(line, " bytes spill stores") + number(line, " bytes spill loads");
-            }
-            if line.contains("registers") {
-                last.registers = number(line, " registers");
-                last.shared = if line.contains("bytes smem") { number(line, " bytes smem") } else { 0 };
-            }
-        }
-    }
-    found
 }
