@@ -12,10 +12,15 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::args::{ParityArgs, Precision};
-use crate::autodiff::{Params, Var};
+use super::device::Device;
+#[cfg(feature = "cuda")]
+use crate::autodiff::cuda_exec::CudaPlan;
+use crate::autodiff::{Graph, Params, Plan, Sweep, Var};
 use crate::base::{Error, Real, Result, files};
 use crate::config::{ActorGrad, Config, Latent, ScalarDist, SymbolicLoss};
 use crate::device::Pool;
+#[cfg(feature = "cuda")]
+use crate::device::cuda::kernels::Kernels;
 use crate::dreamer::step::{NoiseSource, TrainStep};
 use crate::dreamer::{Actions, Model, Observation};
 use crate::ops::normal_nll::HALF_LN_TAU;
@@ -28,14 +33,18 @@ const LIMIT: u64 = 4 << 30;
 /// Runs the command.
 pub fn command(args: &ParityArgs) -> Result<ExitCode> {
     let pool = Arc::new(Pool::new(0)?);
+    let device = Device::open(&args.device)?;
     let mut passed = true;
     for file in &args.files {
         let golden = Golden::read(file)?;
-        let report = match args.precision {
-            Precision::F64 => compare::<f64>(&golden, &pool)?,
-            Precision::F32 => compare::<f32>(&golden, &pool)?,
+        let (report, precision) = match (&device, args.precision) {
+            (Device::Cpu, Precision::F64) => (compare::<f64>(&golden, &pool)?, Precision::F64),
+            (Device::Cpu, Precision::F32) => (compare::<f32>(&golden, &pool)?, Precision::F32),
+            // Kernels compute in f32.
+            #[cfg(feature = "cuda")]
+            (Device::Cuda(kernels), _) => (compare_on_device(&golden, &pool, kernels)?, Precision::F32),
         };
-        passed &= print(file, &report, args.precision)?;
+        passed &= print(file, &report, precision)?;
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -202,6 +211,30 @@ fn relative_error<R: Real>(got: &[R], want: &[f64]) -> f64 {
 
 /// Runs the step in the precision of `R` and compares everything that the file holds.
 pub fn compare<R: Real>(golden: &Golden, pool: &Arc<Pool>) -> Result<Vec<Row>> {
+    compare_by::<R>(golden, pool, Plan::new, |step, params| {
+        step.gradients(params, 0);
+        Ok(())
+    })
+}
+
+/// The same by kernels; the update of the parameters is the CPU's.
+///
+/// # Errors
+/// Those of [`CudaPlan::run`].
+#[cfg(feature = "cuda")]
+pub fn compare_on_device(golden: &Golden, pool: &Arc<Pool>, kernels: &Arc<Kernels>) -> Result<Vec<Row>> {
+    compare_by::<f32>(golden, pool, Plan::for_device, |step, params| {
+        let mut device = CudaPlan::new(&step.plan, params, kernels.clone())?;
+        step.gradients_by(params, 0, |plan, params, clock| device.run(plan, params, clock, true))
+    })
+}
+
+fn compare_by<R: Real>(
+    golden: &Golden,
+    pool: &Arc<Pool>,
+    compile: impl FnOnce(Graph<R>, &[Sweep], Arc<Pool>) -> Plan<R>,
+    gradients: impl FnOnce(&mut TrainStep<R>, &mut Params<R>) -> Result<()>,
+) -> Result<Vec<Row>> {
     let model = golden.model()?;
     let mut params = Params::<R>::new(Arc::new(model.layout()));
     let layout = params.layout.clone();
@@ -221,7 +254,7 @@ pub fn compare<R: Real>(golden: &Golden, pool: &Arc<Pool>) -> Result<Vec<Row>> {
         }
     }
 
-    let mut step = TrainStep::new(&model, &params, NoiseSource::Given, pool);
+    let mut step = TrainStep::compiled(&model, &params, NoiseSource::Given, pool, compile);
     let fill = |step: &mut TrainStep<R>, var: Option<Var>, name: &str| -> Result<()> {
         let (shape, values) = golden.tensor(name)?;
         let input = step.plan.input_mut(var.expect("an input of the training step"));
@@ -241,7 +274,7 @@ pub fn compare<R: Real>(golden: &Golden, pool: &Arc<Pool>) -> Result<Vec<Row>> {
     }
     // A golden sequence begins in the zero state and lies within one episode.
     step.plan.input_mut(batch.keep).fill(R::ONE);
-    step.gradients(&mut params, 0);
+    gradients(&mut step, &mut params)?;
 
     let mut rows = Vec::new();
     // The file states two losses without the constant of the normal distribution.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dreamer_fast::autodiff::cuda_check::{BOUND, Comparison, check, compare};
+use dreamer_fast::autodiff::cuda_check::{BOUND, Comparison, check};
 use dreamer_fast::autodiff::cuda_exec::CudaPlan;
 use dreamer_fast::autodiff::gradcheck::Case;
 use dreamer_fast::autodiff::{Clock, Graph, Layout, Params, Plan, Var};
@@ -23,9 +23,6 @@ use crate::Rig;
 
 /// Ops that have no kernel. docs/cuda.md names them.
 const NOT_YET: &[&str] = &[];
-
-/// Largest error that passes in a whole training step: hundreds of ops in a row, each in f32.
-const STEP_BOUND: f64 = 4e-6;
 
 /// Largest error that passes in the larger cases: sums of up to 1700 products.
 const LARGER_BOUND: f64 = 4e-6;
@@ -212,16 +209,13 @@ fn a_training_step_is_the_same_function() {
     let pool = Arc::new(Pool::new(1).unwrap());
     let mut failed = Vec::new();
     for case in checks::whole_losses() {
-        let mut params = checks::parameters::<f64>(&case.model);
-        let mut step = checks::training_step_by(&case.model, &params, &pool, Plan::apart);
-        let clock = Clock { seed: 9, step: 0 };
-        match compare(case.name, &mut step.plan, &mut params, clock, &rig.kernels) {
+        match checks::check_kernels(&case, &pool, &rig.kernels) {
             Ok(Comparison { outcome, .. }) => {
                 println!(
                     "{:64} {:6} numbers, worst {:.2e} at {}",
                     case.name, outcome.checked, outcome.worst, outcome.at
                 );
-                if !outcome.passes(STEP_BOUND) {
+                if !outcome.passes(checks::KERNEL_BOUND) {
                     failed.push(format!("{}: {:.2e} at {}", case.name, outcome.worst, outcome.at));
                 }
             }
@@ -229,6 +223,40 @@ fn a_training_step_is_the_same_function() {
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// A tiny model learns: losses and weights of 20 updates, with gradients from a captured graph, follow the CPU's.
+#[test]
+fn twenty_updates_follow_the_cpu() {
+    let Some(rig) = Rig::new() else { return };
+    let pool = Arc::new(Pool::new(1).unwrap());
+    let case = &checks::whole_losses()[0];
+    let losses = |on_device: bool| {
+        let mut params = checks::parameters::<f32>(&case.model);
+        let mut step = checks::training_step_by(&case.model, &params, &pool, Plan::for_device);
+        let mut device = on_device.then(|| CudaPlan::new(&step.plan, &params, rig.kernels.clone()).unwrap());
+        let mut losses = Vec::new();
+        for _ in 0..20 {
+            match &mut device {
+                Some(device) => {
+                    let run = |plan: &mut _, params: &mut _, clock| device.run(plan, params, clock, false);
+                    step.gradients_by(&mut params, 9, run).unwrap();
+                }
+                None => step.gradients(&mut params, 9),
+            }
+            step.update(&mut params);
+            losses.push(["model_loss", "actor_loss", "value_loss"].map(|name| {
+                step.metrics().find(|(metric, _)| *metric == name).expect("a training step has this loss").1
+            }));
+        }
+        losses
+    };
+    let (got, want) = (losses(true), losses(false));
+    let apart =
+        got.iter().flatten().zip(want.iter().flatten()).map(|(got, want)| (got - want).abs() / want.abs().max(1.0));
+    let worst = apart.fold(0.0, |worst: f64, x| if x <= worst { worst } else { x });
+    println!("20 updates: worst loss {worst:.2e}, model loss from {} to {}", want[0][0], want[19][0]);
+    assert!(worst <= 1e-4 && want[19][0] < want[0][0], "{worst}");
 }
 
 /// With shared memory and replayed from a graph, a training step has the bits of one launched kernel by kernel, at every step of the clock.
