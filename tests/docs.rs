@@ -12,7 +12,7 @@ use dreamer_fast::cli::{Cli, Command};
 const PAGES: &[&str] = &["README.md", "CONTRIBUTING.md", "docs/math.md", "docs/architecture.md", "docs/cuda.md"];
 
 /// Folders whose files the pages name by path.
-const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "scripts/", "benches/", "emulator/", ".ci/"];
+const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "scripts/", "benches/", "emulator/", "kernels/", ".ci/"];
 
 /// Paths that only a run, or a later release, makes.
 const NOT_HERE: &[&str] = &["docs/dream.gif"];

@@ -1,4 +1,4 @@
-//! The CUDA executor: walks the stages of a plan, as [`super::exec`] does, and launches kernels instead of calling functions.
+//! The CUDA executor: walks the stages of a plan, as `exec.rs` does, and launches kernels instead of calling functions.
 //!
 //! Device memory has the places that the plan gave the tensors, in f32 whatever the plan's numbers are. What changes from step to step, the
 //! inputs and the clock, is in device memory too, so the launches of a step are always the same: they can be captured once and replayed.

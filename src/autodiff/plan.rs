@@ -28,6 +28,7 @@ pub struct Plan<R: Real> {
     pub(super) partials: Arena<R>,
     pub(super) memory: Vec<Mutex<Memory<R>>>,
     pub(super) places: Places,
+    #[cfg(feature = "cuda")]
     pub(super) placement: Placement,
     pub(super) pool: Arc<Pool>,
 }
@@ -94,6 +95,7 @@ impl<R: Real> Plan<R> {
             partials: Arena::new(partial_len),
             memory: Vec::new(),
             places,
+            #[cfg(feature = "cuda")]
             placement,
             pool,
             graph,

@@ -88,8 +88,9 @@ fn a_removed_barrier_is_caught() {
 fn a_barrier_in_divergent_code_is_caught() {
     let Some(rig) = Rig::new() else { return };
     let from = "            __syncthreads();\n            if (from + DEPTH < k)";
-    let to = "            if (row < 3) __syncthreads();\n            if (from + DEPTH < k)";
+    let to =
+        "            __syncthreads();\n            if (t % 32 < 5) __syncthreads();\n            if (from + DEPTH < k)";
     let error = planted(&rig, from, to).expect("a fault");
-    assert!(error.contains("linear_forward"), "{error}");
+    assert!(error.contains("linear_forward") && error.contains("barrier"), "{error}");
     println!("{error}");
 }

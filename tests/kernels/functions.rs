@@ -167,7 +167,7 @@ fn adam_moves_parameters_as_on_the_cpu() {
     value.upload(rig.stream(), &start).unwrap();
     params.value_mut("w").iter_mut().zip(&start).for_each(|(p, &x)| *p = f64::from(x));
     let (value_at, m_at, v_at) = (Out::at(value.address()), Out::at(m.address()), Out::at(v.address()));
-    let (grad_at, decays) = (In::at(grad.address()), vec![(Out::at(value.at(5)), 1001)]);
+    let (grad_at, decays) = (In::at(grad.address()), vec![(Out::at(value.at(5)), 1001), (Out::at(value.at(2000)), 7)]);
     let group = DeviceGroup { value: value_at, m: m_at, v: v_at, grad: grad_at, len: n, decays };
     let adam = |t| Adam { decay: 0.01, ..Adam::new(1e-2, 1e-5, 100.0, t) };
     let device = DeviceAdam::new(rig.stream(), n, adam(5)).unwrap();
@@ -177,7 +177,7 @@ fn adam_moves_parameters_as_on_the_cpu() {
         device.launch(&rig.kernels, &group).unwrap();
         params.grad.all_mut()[..n].iter_mut().zip(&g).for_each(|(p, &x)| *p = f64::from(x));
         let norm = global_norm(&params, 0..n, &pool);
-        adam_update(&mut params, 0..n, norm, &adam(t), &[5..1006], &pool);
+        adam_update(&mut params, 0..n, norm, &adam(t), &[5..1006, 2000..2007], &pool);
         assert!((device.norm(rig.stream()).unwrap() - norm).abs() < 1e-6 * norm && norm > 100.0, "the norm at {t}");
     }
     let arenas = [(&mut value, params.value.all()), (&mut m, params.adam_m.all()), (&mut v, params.adam_v.all())];
