@@ -1,4 +1,5 @@
 // Two-dimensional convolution as an implicit product: see src/ops/conv2d.rs for the equations. The windows are read where they lie.
+// (V3) is activation_differentiate of kernels/activation.cu.
 
 // x [images, h, w, c]; weights [kernel, kernel, c, n]; b [n]; y [images, oh, ow, n].
 extern "C" __global__ void __launch_bounds__(256)

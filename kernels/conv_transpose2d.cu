@@ -1,5 +1,6 @@
 // Transposed convolution as an implicit product: see src/ops/conv_transpose2d.rs for the equations. The windows lie over the result, one for
 // every input position: x [images, oh, ow, n]; weights [n, kernel, kernel, c]; b [c]; y [images, h, w, c].
+// (D4) is activation_differentiate of kernels/activation.cu.
 
 // (D1) (D2): every pixel gathers from the windows it lies in, so that nothing is added by two threads.
 extern "C" __global__ void __launch_bounds__(256)

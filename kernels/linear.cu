@@ -1,4 +1,5 @@
 // Linear layer over a list of inputs: see src/ops/linear.rs for the equations. One block has one tile of the result.
+// (L3) is activation_differentiate of kernels/activation.cu.
 
 // y, add [rows, n]; x_i [rows, k_i]; w_i [k_i, n]; b [n]. b and add may be null; an input of width 0 is not there.
 extern "C" __global__ void __launch_bounds__(256)

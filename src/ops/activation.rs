@@ -29,7 +29,8 @@ use crate::{
     device::cuda::kernels::{ActivationBackward, ActivationForward, Entry},
 };
 
-/// An elementwise function whose derivative can be told from its value.
+/// An elementwise function whose derivative can be told from its value. Kernels know it by its position: `kernels/prelude.cuh` has the same
+/// list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// x

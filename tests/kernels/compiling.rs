@@ -1,6 +1,7 @@
 //! Does every kernel compile, and to what? Does the build script say what is wrong with a kernel's declaration?
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use dreamer_fast::device::cuda::kernels::{NAMES, SOURCES};
 use dreamer_fast::device::cuda::{Format, Target};
@@ -36,6 +37,29 @@ fn every_kernel_compiles_without_a_warning() {
     }
     let all: BTreeSet<String> = NAMES.iter().map(|&(_, name)| name.to_string()).collect();
     assert_eq!(seen, all, "ptxas does not tell the resources of every kernel");
+}
+
+/// Every equation of a room is computed by its kernels, too: the tags of `src/ops/x.rs` stand in `kernels/x.cu`.
+#[test]
+fn every_kernel_faces_a_room() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for source in SOURCES.iter().filter(|source| source.name != "kernels/observation.cu") {
+        let op = source.name.trim_start_matches("kernels/").trim_end_matches(".cu");
+        let room = std::fs::read_to_string(root.join(format!("src/ops/{op}.rs"))).unwrap();
+        let kernel = std::fs::read_to_string(root.join(source.name)).unwrap();
+        let (room, kernel) = (tags(&room), tags(&kernel));
+        assert!(!room.is_empty() && room.is_subset(&kernel), "{op}: {:?} have no kernel", room.difference(&kernel));
+    }
+}
+
+/// The tags such as `(G1)` in a text.
+fn tags(text: &str) -> BTreeSet<&str> {
+    let is_tag = |word: &&str| {
+        word.len() >= 2
+            && word.starts_with(|c: char| c.is_ascii_uppercase())
+            && word[1..].bytes().all(|c| c.is_ascii_digit())
+    };
+    text.split('(').filter_map(|part| part.split_once(')').map(|(word, _)| word)).filter(is_tag).collect()
 }
 
 #[derive(Debug, Default, Clone, Copy)]

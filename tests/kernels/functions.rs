@@ -1,6 +1,7 @@
 //! Every op, whole training steps, Adam, noise: on the CPU and by kernels.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use dreamer_fast::autodiff::cuda_check::{BOUND, Comparison, check};
@@ -18,6 +19,8 @@ use dreamer_fast::ops::gaussian::Gaussian;
 use dreamer_fast::ops::lambda_return::Discount;
 use dreamer_fast::ops::registry::{OPS, cases};
 use dreamer_fast::ops::twohot::symexp_bins;
+use dreamer_fast::run::args::Precision;
+use dreamer_fast::run::parity::{Golden, compare_on_device};
 
 use crate::Rig;
 
@@ -223,6 +226,20 @@ fn a_training_step_is_the_same_function() {
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// Whole training steps that independent implementations agree on.
+#[test]
+fn golden_steps_are_met() {
+    let Some(rig) = Rig::new() else { return };
+    let pool = Arc::new(Pool::new(1).unwrap());
+    for name in ["tiny", "tiny_clamped", "tiny_grid"] {
+        let file = format!("{}/tests/golden/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
+        let golden = Golden::read(Path::new(&file)).unwrap();
+        let rows = compare_on_device(&golden, &pool, &rig.kernels).unwrap();
+        let failed: Vec<_> = rows.iter().filter(|row| row.fails(Precision::F32)).collect();
+        assert!(rows.len() > 50 && failed.is_empty(), "{name}: {failed:?} of {}", rows.len());
+    }
 }
 
 /// A tiny model learns: losses and weights of 20 updates, with gradients from a captured graph, follow the CPU's.
