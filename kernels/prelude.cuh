@@ -2,6 +2,7 @@
 //
 // Threads are numbered in x alone. A kernel states its threads in `__launch_bounds__`; build.rs hands the number to the launch, and makes the
 // parameters the fields of a Rust struct. A pointer may be null only where the kernel says so. Gradients are always added to.
+// A tensor has fewer than 2^31 elements: the executor sees to it, so that indices are ints.
 // No sum depends on an order that is not fixed here: there is no atomic addition of floats.
 
 // Number of this thread in the grid, and of its warp.

@@ -12,7 +12,7 @@ use super::params::Params;
 use super::plan::{Placement, Plan};
 use super::resolve::{Slot, Space, Stage, Step, WeightJob};
 use super::schedule::Tenant;
-use crate::base::{Real, Result};
+use crate::base::{Error, Real, Result};
 use crate::device::cuda::kernels::{Entry, Fill, In, Kernels, Out};
 use crate::device::cuda::{Buffer, Graph, Stream};
 
@@ -78,12 +78,18 @@ impl CudaPlan {
     /// Memory for a plan that [`Plan::for_device`] or [`Plan::apart`] made; of one that is apart, every tensor has an allocation of its own.
     ///
     /// # Errors
-    /// The device's memory is full.
+    /// The device's memory is full; a tensor has more elements than a kernel can count.
     ///
     /// # Panics
     /// If [`Plan::new`] made the plan: it has tensors that lie in the memory of workers.
     pub fn new<R: Real>(plan: &Plan<R>, params: &Params<R>, kernels: Arc<Kernels>) -> Result<Self> {
         assert!(plan.placement != Placement::Workers, "a plan for a device is made by Plan::for_device");
+        if let Some(var) = (0..plan.graph.nodes.len()).find(|&i| plan.graph.nodes[i].len() > i32::MAX as usize) {
+            return Err(Error::new(format!(
+                "a tensor of shape {:?} has more elements than a kernel can count: use a smaller batch_size.",
+                plan.graph.nodes[var].shape
+            )));
+        }
         let stream = kernels.stream();
         let (work, entries) = if plan.placement == Placement::Apart {
             let places = plan.places.work.iter();

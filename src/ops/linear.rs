@@ -26,7 +26,7 @@ use crate::device::simd::vectorize;
 #[cfg(feature = "cuda")]
 use crate::{
     autodiff::op::Launch,
-    base::Result,
+    base::{Error, Result},
     device::cuda::kernels::{
         ActivationDifferentiate, Entry, In, LinearBackwardBias, LinearBackwardInput, LinearBackwardWeights,
         LinearForward, SumBackward,
@@ -212,6 +212,11 @@ impl<R: Real> Op<R> for Linear {
     #[cfg(feature = "cuda")]
     fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
         let (rows, n, parts) = (self.rows, self.out, self.ins.len());
+        if parts > 4 {
+            return Err(Error::new(format!(
+                "linear: {parts} inputs, but its kernel takes 4 at most: use --device cpu."
+            )));
+        }
         let [x0, x1, x2, x3] = std::array::from_fn(|i| if i < parts { io.x[i] } else { In::none() });
         let [w0, w1, w2, w3] = std::array::from_fn(|i| if i < parts { io.x[parts + i] } else { In::none() });
         let [k0, k1, k2, k3] = std::array::from_fn(|i| self.ins.get(i).copied().unwrap_or(0));
