@@ -20,7 +20,7 @@ const PAGES: &[&str] = &[
 ];
 
 /// Folders whose files the pages name by path.
-const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "scripts/", "benches/", "emulator/", ".ci/"];
+const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "scripts/", "benches/", "emulator/", "kernels/", ".ci/"];
 
 /// Paths that only a run, or a later release, makes.
 const NOT_HERE: &[&str] = &["docs/dream.gif"];

@@ -72,8 +72,11 @@ pub const BOUND: f64 = 1e-7;
 /// Elements that are moved of one parameter at most.
 pub const SAMPLE: usize = 60;
 
-/// Runs a case.
-pub fn check(case: &Case, pool: &Arc<Pool>) -> Outcome {
+/// Where the random numbers of a case stand.
+pub(super) const CLOCK: Clock = Clock { seed: 5, step: 1 };
+
+/// Parameters with their values, the trace with the scalar kept, and the scalar.
+pub(super) fn trace(case: &Case) -> (Params<f64>, Graph<f64>, Var) {
     let mut layout = Layout::new();
     layout.group("checked", case.params.clone());
     let layout = Arc::new(layout);
@@ -82,18 +85,29 @@ pub fn check(case: &Case, pool: &Arc<Pool>) -> Outcome {
     for (name, _) in &case.params {
         params.value_mut(name).iter_mut().for_each(|x| *x = (case.shape_value)(name, rng.normal()));
     }
-    let mut graph = Graph::new(layout.clone());
+    let mut graph = Graph::new(layout);
     let loss = (case.build)(&mut graph);
     graph.keep(loss);
-    let mut plan = Plan::new(graph, &[Sweep::new(loss, "checked")], pool.clone());
+    (params, graph, loss)
+}
+
+/// Fills the inputs of a case's plan.
+pub(super) fn fill(case: &Case, plan: &mut Plan<f64>) {
     for (name, shape, values) in &case.inputs {
         assert_eq!(shape.iter().product::<usize>(), values.len(), "{}: input {name}", case.name);
         let var = plan.input(name).unwrap_or_else(|| panic!("{}: no input named {name}", case.name));
         plan.input_mut(var).copy_from_slice(values);
     }
-    let clock = Clock { seed: 5, step: 1 };
-    plan.run(&mut params, clock);
+}
+
+/// Runs a case.
+pub fn check(case: &Case, pool: &Arc<Pool>) -> Outcome {
+    let (mut params, graph, loss) = trace(case);
+    let mut plan = Plan::new(graph, &[Sweep::new(loss, "checked")], pool.clone());
+    fill(case, &mut plan);
+    plan.run(&mut params, CLOCK);
     let gradient = params.grad.all().to_vec();
+    let layout = params.layout.clone();
 
     let mut outcome = Outcome::new(&case.name);
     for entry in layout.entries() {
@@ -103,7 +117,7 @@ pub fn check(case: &Case, pool: &Arc<Pool>) -> Outcome {
             let here = params.value(&entry.name)[i];
             let mut at = |x: f64| {
                 params.value_mut(&entry.name)[i] = x;
-                plan.run(&mut params, clock);
+                plan.run(&mut params, CLOCK);
                 plan.scalar(loss)
             };
             let slope = (at(here + STEP) - at(here - STEP)) / (2.0 * STEP);

@@ -1,6 +1,10 @@
 //! The engine: a trace of coarse ops, a plan that places every tensor once, an executor that runs it.
 
 pub mod audit;
+#[cfg(feature = "cuda")]
+pub mod cuda_check;
+#[cfg(feature = "cuda")]
+pub mod cuda_exec;
 pub mod describe;
 #[allow(unsafe_code)]
 mod exec;

@@ -10,11 +10,18 @@
 //!   that the others can be forgotten early. What it needs beyond them, `forward` wrote as an extra output. It owns `dy`: it may overwrite it (a linear layer turns it into the gradient before the activation), and
 //!   `backward_weights`, which always comes later, sees what it left there.
 //! - `cost` gives floating point operations and bytes of one forward pass.
+//!
+//! On CUDA the same three functions launch kernels: `launch_forward`, `launch_backward`, `launch_weights`. They see all rows at once, and
+//! addresses instead of slices. Device memory holds f32, whatever `R` is, so that a trace in f64 can be the oracle of its own kernels.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::Real;
+#[cfg(feature = "cuda")]
+use crate::base::{Error, Result};
+#[cfg(feature = "cuda")]
+use crate::device::cuda::kernels::{In, Kernels, Out};
 use crate::device::gemm::Precision;
 
 /// The most inputs, outputs or packed matrices an op may have.
@@ -151,6 +158,34 @@ pub struct Weights<'a, R> {
     pub scratch: &'a mut [R],
 }
 
+/// What the launches of an op work with: addresses on the device, of all rows. An operand that is not there, not wanted, or not to be read in
+/// this pass is null.
+#[cfg(feature = "cuda")]
+#[derive(Clone, Copy)]
+pub struct Launch<'a> {
+    /// All kernels, and the stream.
+    pub on: &'a Kernels,
+    /// Inputs.
+    pub x: [In<f32>; MAX_SLOTS],
+    /// Outputs: `launch_forward` writes them, `launch_backward` reads them.
+    pub y: [Out<f32>; MAX_SLOTS],
+    /// Gradients of the outputs, owned by `launch_backward`, then read by `launch_weights`.
+    pub dy: [Out<f32>; MAX_SLOTS],
+    /// Gradients of the inputs, to add to; null for every whole input.
+    pub dx: [Out<f32>; MAX_SLOTS],
+    /// Gradients of the whole inputs, to add to.
+    pub dw: [Out<f32>; MAX_SLOTS],
+    /// (seed, step) of the random numbers: on the device, since it changes from step to step.
+    pub clock: In<u64>,
+    /// The numbers of [`Op::constants`].
+    pub constants: In<f32>,
+}
+
+#[cfg(feature = "cuda")]
+fn not_on_cuda(name: &str) -> Result<()> {
+    Err(Error::new(format!("{name} has no kernel: use --device cpu.")))
+}
+
 /// A weight gradient whose parts are written by several workers at a time.
 #[derive(Clone, Copy)]
 pub struct Shared<'a, R> {
@@ -225,6 +260,35 @@ pub trait Op<R: Real>: Send + Sync {
     /// Elements of scratch memory that one call needs, for a piece of `rows` rows.
     fn scratch(&self, _rows: usize) -> usize {
         0
+    }
+    /// `forward` on CUDA, for all rows.
+    ///
+    /// # Errors
+    /// The op has no kernel, or the launch is refused.
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, _io: &Launch<'_>) -> Result<()> {
+        not_on_cuda(self.name())
+    }
+    /// `backward` on CUDA, for all rows.
+    ///
+    /// # Errors
+    /// The op has no kernel, or the launch is refused.
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, _io: &Launch<'_>) -> Result<()> {
+        not_on_cuda(self.name())
+    }
+    /// `backward_weights` on CUDA, all pieces, for all rows.
+    ///
+    /// # Errors
+    /// The op has no kernel, or the launch is refused.
+    #[cfg(feature = "cuda")]
+    fn launch_weights(&self, _io: &Launch<'_>) -> Result<()> {
+        not_on_cuda(self.name())
+    }
+    /// Numbers fixed at trace time that the op's kernels read from device memory, because they are too many for arguments.
+    #[cfg(feature = "cuda")]
+    fn constants(&self) -> Vec<f32> {
+        Vec::new()
     }
 }
 

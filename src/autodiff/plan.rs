@@ -29,8 +29,21 @@ pub struct Plan<R: Real> {
     pub(super) partials: Arena<R>,
     pub(super) memory: Vec<Mutex<Memory<R>>>,
     pub(super) places: Places,
+    #[cfg(feature = "cuda")]
+    pub(super) placement: Placement,
     pub(super) pool: Arc<Pool>,
     pub(super) recorder: Option<Recorder>,
+}
+
+/// Which tensors share memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placement {
+    /// Tensors that are never needed together; those of a single region live in the memory of the workers.
+    Workers,
+    /// Tensors that are never needed together.
+    Shared,
+    /// None.
+    Apart,
 }
 
 /// What belongs to one worker.
@@ -44,22 +57,27 @@ pub(super) struct Memory<R: Real> {
 impl<R: Real> Plan<R> {
     /// Places every tensor of the trace and orders the work: all forward calls, and the backward calls of each sweep.
     pub fn new(graph: Graph<R>, sweeps: &[Sweep], pool: Arc<Pool>) -> Self {
-        Self::placed(graph, sweeps, pool, true)
+        Self::placed(graph, sweeps, pool, Placement::Workers)
+    }
+
+    /// The same for a device, which has no workers: every tensor lies in the work arena.
+    pub fn for_device(graph: Graph<R>, sweeps: &[Sweep], pool: Arc<Pool>) -> Self {
+        Self::placed(graph, sweeps, pool, Placement::Shared)
     }
 
     /// The same, but every tensor has memory of its own: the oracle of the placement.
     pub fn apart(graph: Graph<R>, sweeps: &[Sweep], pool: Arc<Pool>) -> Self {
-        Self::placed(graph, sweeps, pool, false)
+        Self::placed(graph, sweeps, pool, Placement::Apart)
     }
 
-    fn placed(mut graph: Graph<R>, sweeps: &[Sweep], pool: Arc<Pool>, share: bool) -> Self {
+    fn placed(mut graph: Graph<R>, sweeps: &[Sweep], pool: Arc<Pool>, placement: Placement) -> Self {
         let analysed = |graph: &Graph<R>| -> Vec<_> { sweeps.iter().map(|s| analyse(graph, s)).collect() };
         let swept: Vec<Vec<Option<Wanted>>> = analysed(&graph);
         lay_out_scans(&mut graph, |call| swept.iter().any(|w| w[call].is_some_and(|w| w.dw.contains(&true))));
         let wanted = analysed(&graph);
         let scheduler = Scheduler::new(&graph, &wanted);
         let dispatches = scheduler.dispatches(sweeps);
-        let places = place_tenants(&graph, &wanted, &scheduler, &dispatches, sweeps, share);
+        let places = place_tenants(&graph, &wanted, &scheduler, &dispatches, sweeps, placement);
         let resolver = Resolver { graph: &graph, wanted: &wanted, places: &places, threads: pool.threads() };
         let (operands, packs, pack_len) = resolver.operands();
         let mut partial_len = 0;
@@ -79,6 +97,8 @@ impl<R: Real> Plan<R> {
             partials: Arena::new(partial_len),
             memory: Vec::new(),
             places,
+            #[cfg(feature = "cuda")]
+            placement,
             pool,
             recorder: None,
             graph,
@@ -165,6 +185,17 @@ impl<R: Real> Plan<R> {
             .fold(Cost::default(), |a, b| Cost { flops: a.flops + b.flops, bytes: a.bytes + b.bytes })
     }
 
+    /// Where a tensor comes from: the name of an input, or the op that puts it out.
+    #[cfg(feature = "cuda")]
+    pub(super) fn label(&self, var: Var) -> String {
+        let number = var.0;
+        let here = |v: &Var| site(&self.graph.nodes, *v).root == var;
+        match self.graph.calls.iter().find_map(|c| Some((c, c.outputs.iter().position(here)?))) {
+            Some((call, output)) => format!("output {output} of {} {}, tensor {number}", call.scope, call.op.name()),
+            None => self.graph.nodes[var.index()].name.clone().unwrap_or(format!("tensor {number}")),
+        }
+    }
+
     /// The tensors in the work arena with their places `(offset, elements)`, for tests and for `explain`.
     pub fn places(&self) -> BTreeMap<String, (usize, usize)> {
         self.places
@@ -192,18 +223,18 @@ struct Life {
 }
 
 /// Places of all tensors. One that lives in a single region, touched row by row, goes to the memory of the workers, where only the rows of a
-/// piece exist; the others go to the work arena. With `share` off every tensor has memory of its own.
+/// piece exist; the others go to the work arena. [`Placement`] says how far this goes.
 fn place_tenants<R: Real>(
     graph: &Graph<R>,
     wanted: &[Vec<Option<Wanted>>],
     scheduler: &Scheduler<'_, R>,
     dispatches: &[Dispatch],
     sweeps: &[Sweep],
-    share: bool,
+    placement: Placement,
 ) -> Places {
     let lives = lives(graph, wanted, scheduler, dispatches, sweeps);
     let mut places = Places::default();
-    let local = |life: &Life| share && life.by_rows && life.from == life.to;
+    let local = |life: &Life| placement == Placement::Workers && life.by_rows && life.from == life.to;
 
     let (own, shared): (Vec<_>, Vec<_>) = lives.into_iter().partition(|(_, life)| local(life));
     for (number, dispatch) in dispatches.iter().enumerate() {
@@ -220,7 +251,7 @@ fn place_tenants<R: Real>(
     let leases: Vec<Lease> = shared
         .iter()
         .map(|(tenant, life)| {
-            let (from, to) = if share { (life.from, life.to) } else { (0, dispatches.len()) };
+            let (from, to) = if placement == Placement::Apart { (0, dispatches.len()) } else { (life.from, life.to) };
             Lease { from, to, len: arena::padded::<R>(graph.len(tenant.root())) }
         })
         .collect();

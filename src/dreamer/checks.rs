@@ -12,11 +12,15 @@ use std::sync::Arc;
 use super::init::init;
 use super::model::{Actions, GROUPS, Model, Observation, SLOW};
 use super::step::{NoiseSource, TrainStep, trace};
+#[cfg(feature = "cuda")]
+use crate::autodiff::cuda_check;
 use crate::autodiff::gradcheck::{Outcome, SAMPLE, STEP};
 use crate::autodiff::{Clock, Graph, Params, Plan, Sweep, surrogate};
 use crate::base::{Philox, Real, philox::stream};
 use crate::config::{Activation, ActorGrad, Config, ImagPrior, Latent, Norm, ScalarDist, SymbolicLoss};
 use crate::device::Pool;
+#[cfg(feature = "cuda")]
+use crate::{base::Result, device::cuda::kernels::Kernels};
 
 /// Largest error that passes: the distance between gradient and slope over the largest gradient of the tensor.
 ///
@@ -279,11 +283,7 @@ pub fn training_step_by<R: Real>(
     pool: &Arc<Pool>,
     compile: impl FnOnce(Graph<R>, &[Sweep], Arc<Pool>) -> Plan<R>,
 ) -> TrainStep<R> {
-    let mut step = TrainStep::new(model, params, NoiseSource::Drawn, pool);
-    let trace = trace(model, &params.layout, NoiseSource::Drawn);
-    let compiled = compile(trace.graph, &trace.sweeps, pool.clone());
-    let before = std::mem::replace(&mut step.plan, compiled);
-    copy_inputs(&before, &mut step.plan);
+    let mut step = TrainStep::compiled(model, params, NoiseSource::Drawn, pool, compile);
     for (name, values) in batch(model) {
         let var = step.plan.input(name).unwrap_or_else(|| panic!("a training step has no input named {name}"));
         step.plan.input_mut(var).iter_mut().zip(values).for_each(|(x, value)| *x = R::of(value));
@@ -298,6 +298,22 @@ fn copy_inputs<R: Real>(from: &Plan<R>, to: &mut Plan<R>) {
             [from.input(&name), to.input(&name)].map(|var| var.expect("plans of one trace have the same inputs"));
         to.input_mut(target).copy_from_slice(from.value(source));
     }
+}
+
+/// Largest error that passes where a training step runs in f32 on a device: hundreds of ops in a row.
+#[cfg(feature = "cuda")]
+pub const KERNEL_BOUND: f64 = 4e-6;
+
+/// Compares every tensor and every gradient of a training step between the CPU in f64 and a device in f32.
+///
+/// # Errors
+/// Those of [`cuda_check::compare`].
+#[cfg(feature = "cuda")]
+pub fn check_kernels(case: &WholeLoss, pool: &Arc<Pool>, kernels: &Arc<Kernels>) -> Result<cuda_check::Comparison> {
+    let mut params = parameters::<f64>(&case.model);
+    let mut step = training_step_by(&case.model, &params, pool, Plan::apart);
+    let clock = Clock { seed: SEED, step: 0 };
+    cuda_check::compare(&format!("training step: {}", case.name), &mut step.plan, &mut params, clock, kernels)
 }
 
 /// The scalars of a training step by name.

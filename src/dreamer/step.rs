@@ -14,7 +14,7 @@ use super::model::{GROUPS, Model};
 use super::rssm::Dist;
 use super::world_loss::{WorldLoss, world_loss};
 use crate::autodiff::{Clock, Graph, Layout, Params, Plan, Sweep, Var};
-use crate::base::{Real, philox::stream};
+use crate::base::{Real, Result, philox::stream};
 use crate::config::Latent;
 use crate::device::Pool;
 use crate::ops::adam::{Adam, adam_update, global_norm};
@@ -160,9 +160,20 @@ pub(super) fn trace<R: Real>(model: &Model, layout: &Arc<Layout>, noise: NoiseSo
 impl<R: Real> TrainStep<R> {
     /// Traces and places the step.
     pub fn new(model: &Model, params: &Params<R>, noise: NoiseSource, pool: &Arc<Pool>) -> Self {
+        Self::compiled(model, params, noise, pool, Plan::new)
+    }
+
+    /// The same, with the trace compiled by `compile`: from the graph and the sweeps to the model, the actor and the value.
+    pub fn compiled(
+        model: &Model,
+        params: &Params<R>,
+        noise: NoiseSource,
+        pool: &Arc<Pool>,
+        compile: impl FnOnce(Graph<R>, &[Sweep], Arc<Pool>) -> Plan<R>,
+    ) -> Self {
         let c = &model.config;
         let Trace { graph, batch, world, behavior, scalars, sweeps } = trace(model, &params.layout, noise);
-        let mut plan = Plan::new(graph, &sweeps, pool.clone());
+        let mut plan = compile(graph, &sweeps, pool.clone());
         if let Some(discount) = plan.input("behavior.discount") {
             plan.input_mut(discount).fill(R::of(c.discount));
         }
@@ -190,14 +201,32 @@ impl<R: Real> TrainStep<R> {
 
     /// Forward and backward: losses and gradients, no update. Inputs must have been filled.
     pub fn gradients(&mut self, params: &mut Params<R>, seed: u64) {
+        let run = |plan: &mut Plan<R>, params: &mut Params<R>, clock| {
+            plan.run(params, clock);
+            Ok(())
+        };
+        self.gradients_by(params, seed, run).expect("the CPU executor has no errors");
+    }
+
+    /// The same, with the plan run by `run`.
+    ///
+    /// # Errors
+    /// Those of `run`.
+    pub fn gradients_by(
+        &mut self,
+        params: &mut Params<R>,
+        seed: u64,
+        run: impl FnOnce(&mut Plan<R>, &mut Params<R>, Clock) -> Result<()>,
+    ) -> Result<()> {
         if let Some(range) = self.behavior.range {
             let floor = self.model.config.return_norm_floor;
             let range_now =
                 if self.model.config.return_norm { self.return_range.unwrap_or(0.0).max(floor) } else { 1.0 };
             self.plan.input_mut(range)[0] = R::of(1.0 / range_now);
         }
-        self.plan.run(params, Clock { seed, step: self.updates });
+        run(&mut self.plan, params, Clock { seed, step: self.updates })?;
         self.norms = GROUPS.map(|group| global_norm(params, params.layout.group_range(group), &self.pool));
+        Ok(())
     }
 
     /// Moves the parameters along the gradients.

@@ -22,8 +22,15 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{ActivationBackward, ActivationForward, Entry},
+};
 
-/// An elementwise function whose derivative can be told from its value.
+/// An elementwise function whose derivative can be told from its value. Kernels know it by its position: `kernels/prelude.cuh` has the same
+/// list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// x
@@ -126,5 +133,18 @@ impl<R: Real> Op<R> for ActivationOp {
         let ([Some(dy), ..], [Some(dx), ..]) = (io.dy, io.dx) else { return };
         self.f.differentiate(io.y[0], dy);
         dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += *dy);
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let n = self.rows * self.width;
+        ActivationForward { y: io.y[0], x: io.x[0], n, f: self.f as usize }.threads(io.on, n)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let n = self.rows * self.width;
+        ActivationBackward { dx: io.dx[0], dy: io.dy[0].read(), y: io.y[0].read(), n, f: self.f as usize }
+            .threads(io.on, n)
     }
 }

@@ -17,8 +17,14 @@ use crate::autodiff::Params;
 use crate::base::Real;
 use crate::device::Pool;
 use crate::device::simd::vectorize;
+#[cfg(feature = "cuda")]
+use crate::{
+    base::Result,
+    device::cuda::kernels::{AdamDecay, AdamNorm, AdamSquares, AdamUpdate, Entry, In, Kernels, Out},
+    device::cuda::{Buffer, Stream},
+};
 
-/// Elements of one block of work.
+/// Elements of one block of work; `adam_squares` in `kernels/adam.cu` has the same.
 const BLOCK: usize = 16_384;
 
 /// Constants of Adam, and what changes from step to step.
@@ -116,5 +122,108 @@ impl<'a, R> Blocks<'a, R> {
 
     fn lock(&self, block: usize) -> std::sync::MutexGuard<'_, &'a mut [R]> {
         self.0[block].lock().expect("no worker panicked")
+    }
+}
+
+/// A group of parameters on a CUDA device: where its part of each arena begins.
+#[cfg(feature = "cuda")]
+#[derive(Debug, Clone)]
+pub struct DeviceGroup {
+    /// Values.
+    pub value: Out<f32>,
+    /// Adam's first moments.
+    pub m: Out<f32>,
+    /// Adam's second moments.
+    pub v: Out<f32>,
+    /// Gradients.
+    pub grad: In<f32>,
+    /// Number of elements.
+    pub len: usize,
+    /// Values that the weight decay applies to: where, and how many.
+    pub decays: Vec<(Out<f32>, usize)>,
+}
+
+/// What an update on a CUDA device needs beside its group. The number of the update lives on the device and counts itself on, so that a
+/// captured update can be replayed.
+#[cfg(feature = "cuda")]
+pub struct DeviceAdam {
+    adam: Adam,
+    /// Learning rate, b1, b2, b1^t, b2^t of the last update.
+    schedule: Buffer<f64>,
+    /// What the norm kernel tells the update.
+    factors: Buffer<f32>,
+    norm: Buffer<f32>,
+    /// Sums of squares of the blocks.
+    sums: Buffer<f64>,
+}
+
+#[cfg(feature = "cuda")]
+impl DeviceAdam {
+    /// For groups of up to `len` elements; the first update is the one of number `adam.t`.
+    ///
+    /// # Errors
+    /// The device's memory is full.
+    pub fn new(stream: &Stream, len: usize, adam: Adam) -> Result<Self> {
+        let context = stream.context();
+        let mut schedule = Buffer::new(context, 5)?;
+        let before = i32::try_from(adam.t).unwrap_or(i32::MAX) - 1;
+        schedule
+            .upload(stream, &[adam.lr, adam.beta1, adam.beta2, adam.beta1.powi(before), adam.beta2.powi(before)])?;
+        Ok(DeviceAdam {
+            adam,
+            schedule,
+            factors: Buffer::new(context, 4)?,
+            norm: Buffer::new(context, 1)?,
+            sums: Buffer::new(context, len.div_ceil(BLOCK))?,
+        })
+    }
+
+    /// Launches (U1) to (U4) for a group.
+    ///
+    /// # Errors
+    /// A launch is refused.
+    pub fn launch(&self, on: &Kernels, group: &DeviceGroup) -> Result<()> {
+        let DeviceGroup { value, m, v, grad, len, .. } = *group;
+        let (adam, sums, blocks) = (&self.adam, Out::at(self.sums.address()), len.div_ceil(BLOCK));
+        let factors = Out::at(self.factors.address());
+        AdamSquares { sums, g: grad, n: len }.blocks(on, [blocks, 1, 1])?;
+        AdamNorm {
+            norm: Out::at(self.norm.address()),
+            factors,
+            schedule: Out::at(self.schedule.address()),
+            sums: sums.read(),
+            blocks,
+            clip: adam.clip as f32,
+        }
+        .blocks(on, [1, 1, 1])?;
+        if adam.decay > 0.0 {
+            for &(p, n) in &group.decays {
+                AdamDecay { p, n, keep: (1.0 - adam.decay) as f32 }.threads(on, n)?;
+            }
+        }
+        AdamUpdate {
+            p: value,
+            m,
+            v,
+            g: grad,
+            factors: factors.read(),
+            n: len,
+            b1: adam.beta1 as f32,
+            rest1: (1.0 - adam.beta1) as f32,
+            b2: adam.beta2 as f32,
+            rest2: (1.0 - adam.beta2) as f32,
+            eps: adam.eps as f32,
+        }
+        .threads(on, len)
+    }
+
+    /// The norm of the gradient at the last update.
+    ///
+    /// # Errors
+    /// What the launches did wrong.
+    pub fn norm(&self, stream: &Stream) -> Result<f64> {
+        let mut norm = [0.0];
+        self.norm.download(stream, &mut norm)?;
+        Ok(f64::from(norm[0]))
     }
 }

@@ -13,6 +13,12 @@
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{BernoulliNllBackward, BernoulliNllForward, Entry},
+};
 
 impl<R: Real> Graph<R> {
     /// -ln Bernoulli(t; logit a), elementwise; the result is `[rows]`. No gradient goes to t.
@@ -53,5 +59,17 @@ impl<R: Real> Op<R> for BernoulliNll {
         let [a, t, ..] = io.x;
         let ([Some(dnll), ..], [Some(da), ..]) = (io.dy, io.dx) else { return };
         (0..a.len()).for_each(|i| da[i] += dnll[i] * (a[i].sigmoid() - t[i])); // (B2)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let rows = self.rows;
+        BernoulliNllForward { nll: io.y[0], a: io.x[0], t: io.x[1], rows }.threads(io.on, rows)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let rows = self.rows;
+        BernoulliNllBackward { da: io.dx[0], dnll: io.dy[0].read(), a: io.x[0], t: io.x[1], rows }.threads(io.on, rows)
     }
 }

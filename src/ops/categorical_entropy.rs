@@ -14,6 +14,12 @@ use super::softmax::{Variables, ln, softmax};
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{CategoricalEntropyBackward, CategoricalEntropyForward, Entry},
+};
 
 impl<R: Real> Graph<R> {
     /// Entropy in nats, one number for each row: `[rows]`.
@@ -65,6 +71,19 @@ impl<R: Real> Op<R> for CategoricalEntropy {
             let dh = dh[i / per_row];
             da.iter_mut().zip(p).zip(t).for_each(|((da, &p), &t)| *da += -(dh * (t + p * h))); // (E2)
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let (rows, variables, k) = (self.rows, self.width / self.classes, self.classes);
+        CategoricalEntropyForward { h: io.y[0], a: io.x[0], rows, variables, k }.warps(io.on, rows)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let (rows, variables, k) = (self.rows, self.width / self.classes, self.classes);
+        CategoricalEntropyBackward { da: io.dx[0], dh: io.dy[0].read(), a: io.x[0], rows, variables, k }
+            .warps(io.on, rows * variables)
     }
 }
 

@@ -18,6 +18,12 @@ use super::softmax::{Variables, shifted_exp};
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{CategoricalNllBackward, CategoricalNllForward, Entry},
+};
 
 impl<R: Real> Graph<R> {
     /// -ln p(t; logits a), one number for each row: `[rows]`. `classes` are the sizes K_v of the variables of one cell; `w` weighs
@@ -116,5 +122,43 @@ impl<R: Real> Op<R> for CategoricalNll {
             let scale = R::ONE / e.iter().copied().sum::<R>();
             da.iter_mut().zip(e).zip(t).for_each(|((da, &e), &t)| *da += d * (e * scale - t));
         });
+    }
+
+    #[cfg(feature = "cuda")]
+    fn constants(&self) -> Vec<f32> {
+        self.classes.iter().map(|&k| k as f32).collect()
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        CategoricalNllForward {
+            nll: io.y[0],
+            a: io.x[0],
+            t: io.x[1],
+            w: io.x[2],
+            classes: io.constants,
+            rows: self.rows,
+            cells: self.cells,
+            kinds: self.classes.len(),
+            width: self.cell(),
+        }
+        .warps(io.on, self.rows)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        CategoricalNllBackward {
+            da: io.dx[0],
+            dnll: io.dy[0].read(),
+            a: io.x[0],
+            t: io.x[1],
+            w: io.x[2],
+            classes: io.constants,
+            rows: self.rows,
+            cells: self.cells,
+            kinds: self.classes.len(),
+            width: self.cell(),
+        }
+        .threads(io.on, self.rows * self.cells)
     }
 }

@@ -23,6 +23,14 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, Order, Pack, Reads, Weigh
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::gemm::Precision;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{
+        ActivationDifferentiate, Conv2dBackwardInput, Conv2dBackwardWeights, Conv2dForward, Entry, LinearBackwardBias,
+    },
+};
 
 impl<R: Real> Graph<R> {
     /// `f(conv(x, w) + b)` for x [images, h, w, c_in] and w [kernel, kernel, c_in, c_out]: [images, oh, ow, c_out].
@@ -120,5 +128,53 @@ impl<R: Real> Op<R> for Conv2d {
         if let Some(db) = io.dw[2] {
             add_rows(da, db.all());
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let Windows { h, w, c, kernel, stride, pad, oh, ow } = self.windows;
+        let (y, [x, weights, b, ..], images, n, f) = (io.y[0], io.x, self.images, self.out, self.f as usize);
+        Conv2dForward { y, x, weights, b, images, h, w, c, kernel, stride, pad, oh, ow, n, f }.tiles(
+            io.on,
+            images * oh * ow,
+            n,
+        )
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let Windows { h, w, c, kernel, stride, pad, oh, ow } = self.windows;
+        let (dx, da, weights, images, n) = (io.dx[0], io.dy[0].read(), io.x[1], self.images, self.out);
+        if self.f != Activation::Identity {
+            let all = images * oh * ow * n;
+            ActivationDifferentiate { dy: io.dy[0], y: io.y[0].read(), n: all, f: self.f as usize }
+                .threads(io.on, all)?; // (V3)
+        }
+        if !dx.is_some() {
+            return Ok(());
+        }
+        Conv2dBackwardInput { dx, da, weights, images, h, w, c, kernel, stride, pad, oh, ow, n }.tiles(
+            io.on,
+            images * h * w,
+            c,
+        ) // (V4)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_weights(&self, io: &Launch<'_>) -> Result<()> {
+        // (V5)
+        let Windows { h, w, c, kernel, stride, pad, oh, ow } = self.windows;
+        let ([_, dw, db, ..], x, da, images, n) = (io.dw, io.x[0], io.dy[0].read(), self.images, self.out);
+        if dw.is_some() {
+            Conv2dBackwardWeights { dw, x, da, images, h, w, c, kernel, stride, pad, oh, ow, n }.tiles(
+                io.on,
+                kernel * kernel * c,
+                n,
+            )?;
+        }
+        if db.is_some() {
+            LinearBackwardBias { db, da, rows: images * oh * ow, n }.blocks(io.on, [n.div_ceil(32), 1, 1])?;
+        }
+        Ok(())
     }
 }

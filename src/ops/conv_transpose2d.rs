@@ -24,6 +24,15 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, Order, Pack, Reads, Weigh
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::gemm::{self, Precision};
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{
+        ActivationDifferentiate, ConvTranspose2dBackwardInput, ConvTranspose2dBackwardWeights, ConvTranspose2dForward,
+        Entry, LinearBackwardBias,
+    },
+};
 
 impl<R: Real> Graph<R> {
     /// `f(conv_transpose(x, w) + b)` for x [images, h, w, c_in] and w [c_in, kernel, kernel, c_out]: [images, oh, ow, c_out].
@@ -151,5 +160,53 @@ impl<R: Real> Op<R> for ConvTranspose2d {
         {
             add_rows(da, db.all());
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let Windows { h, w, c, kernel, stride, pad, oh, ow } = self.windows;
+        let (y, [x, weights, b, ..], images, n, f) = (io.y[0], io.x, self.images, self.input, self.f as usize);
+        ConvTranspose2dForward { y, x, weights, b, images, h, w, c, kernel, stride, pad, oh, ow, n, f }.tiles(
+            io.on,
+            images * h * w,
+            c,
+        )
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let Windows { h, w, c, kernel, stride, pad, oh, ow } = self.windows;
+        let (dx, da, weights, images, n) = (io.dx[0], io.dy[0].read(), io.x[1], self.images, self.input);
+        if self.f != Activation::Identity {
+            let all = images * h * w * c;
+            ActivationDifferentiate { dy: io.dy[0], y: io.y[0].read(), n: all, f: self.f as usize }
+                .threads(io.on, all)?; // (D4)
+        }
+        if !dx.is_some() {
+            return Ok(());
+        }
+        ConvTranspose2dBackwardInput { dx, da, weights, images, h, w, c, kernel, stride, pad, oh, ow, n }.tiles(
+            io.on,
+            images * oh * ow,
+            n,
+        ) // (D5)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_weights(&self, io: &Launch<'_>) -> Result<()> {
+        // (D6)
+        let Windows { h, w, c, kernel, stride, pad, oh, ow } = self.windows;
+        let ([_, dw, db, ..], x, da, images, n) = (io.dw, io.x[0], io.dy[0].read(), self.images, self.input);
+        if dw.is_some() {
+            ConvTranspose2dBackwardWeights { dw, x, da, images, h, w, c, kernel, stride, pad, oh, ow, n }.tiles(
+                io.on,
+                n,
+                kernel * kernel * c,
+            )?;
+        }
+        if db.is_some() {
+            LinearBackwardBias { db, da, rows: images * h * w, n: c }.blocks(io.on, [c.div_ceil(32), 1, 1])?;
+        }
+        Ok(())
     }
 }

@@ -15,6 +15,12 @@
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{CumulativeDiscountBackward, CumulativeDiscountForward, Entry},
+};
 
 impl<R: Real> Graph<R> {
     /// The weights [L, N] of steps with discounts p [L, N], from a start `[N]` or from 1.
@@ -91,5 +97,17 @@ impl<R: Real> Op<R> for CumulativeDiscount {
         if let Some(dstart) = dstart {
             dstart.iter_mut().zip(g).for_each(|(d, g)| *d += *g); // (W3)
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let (l, n) = (self.l, self.n);
+        CumulativeDiscountForward { w: io.y[0], p: io.x[0], start: io.x[1], l, n }.threads(io.on, n)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let (l, n, w, dw) = (self.l, self.n, io.y[0].read(), io.dy[0].read());
+        CumulativeDiscountBackward { dp: io.dx[0], dstart: io.dx[1], dw, w, p: io.x[0], l, n }.threads(io.on, n)
     }
 }

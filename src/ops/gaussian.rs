@@ -18,6 +18,12 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, GaussianBackward, GaussianForward},
+};
 
 /// Mean and standard deviation of a diagonal normal distribution.
 #[derive(Debug, Clone, Copy)]
@@ -138,5 +144,19 @@ impl<R: Real> Op<R> for Normal {
         for (da, d) in da.chunks_exact_mut(2 * s).zip(slope.chunks_exact(s)) {
             da[s..].iter_mut().zip(d).for_each(|(da, &d)| *da += d);
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let (rows, s, min_std) = (self.rows, self.s, self.min_std as f32);
+        GaussianForward { mean: io.y[0], std: io.y[1], sample: io.y[2], a: io.x[0], eps: io.x[1], rows, s, min_std }
+            .threads(io.on, rows * s)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([dmean, dstd, dsample, ..], rows, s) = (io.dy.map(|dy| dy.read()), self.rows, self.s);
+        GaussianBackward { da: io.dx[0], dmean, dstd, dsample, a: io.x[0], eps: io.x[1], rows, s }
+            .threads(io.on, rows * s)
     }
 }

@@ -24,6 +24,12 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, Reads, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, GruCellBackward, GruCellForward},
+};
 
 impl<R: Real> Graph<R> {
     /// The next hidden state [.., D] from the projected input and hidden state [.., 3 D] and the hidden state [.., D].
@@ -98,6 +104,20 @@ impl<R: Real> Op<R> for GruCell {
                 vectorize!(|| dh.iter_mut().zip(z).zip(dh_next).for_each(|((dh, &z), &dout)| *dh += z * dout));
             }
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([h_next, gates, ..], [xp, hp, h, ..]) = (io.y, io.x);
+        let (rows, d) = (self.rows, self.d);
+        GruCellForward { h_next, gates, xp, hp, h, rows, d }.threads(io.on, rows * d)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([dxp, dhp, dh, ..], [_, hp, h, ..]) = (io.dx, io.x);
+        let (dh_next, gates, rows, d) = (io.dy[0].read(), io.y[1].read(), self.rows, self.d);
+        GruCellBackward { dxp, dhp, dh, dh_next, gates, hp, h, rows, d }.threads(io.on, rows * d)
     }
 }
 

@@ -18,6 +18,12 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, KlCategoricalBackward, KlCategoricalForward},
+};
 
 impl<R: Real> Graph<R> {
     /// KL(q || p) from logits, one number for each row; the result is `[rows]`.
@@ -124,6 +130,20 @@ impl<R: Real> Op<R> for KlCategorical {
             }
             self.add_through_softmax(soft, g, da_q);
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([a_q, a_p, ..], u) = (io.x, self.unimix as f32);
+        let (rows, variables, k) = (self.rows, self.width / self.classes, self.classes);
+        KlCategoricalForward { kl: io.y[0], a_q, a_p, rows, variables, k, u }.warps(io.on, rows)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([da_q, da_p, ..], [a_q, a_p, ..], dkl, u) = (io.dx, io.x, io.dy[0].read(), self.unimix as f32);
+        let (rows, variables, k) = (self.rows, self.width / self.classes, self.classes);
+        KlCategoricalBackward { da_q, da_p, dkl, a_q, a_p, rows, variables, k, u }.warps(io.on, rows * variables)
     }
 }
 

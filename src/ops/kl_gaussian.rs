@@ -16,6 +16,12 @@ use super::gaussian::Gaussian;
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, KlGaussianBackward, KlGaussianForward},
+};
 
 impl<R: Real> Graph<R> {
     /// KL(q || p), one number for each row; the result is `[rows]`.
@@ -88,5 +94,18 @@ impl<R: Real> Op<R> for KlGaussian {
                 }
             }
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([mq, sq, mp, sp, ..], rows, s) = (io.x, self.rows, self.s);
+        KlGaussianForward { kl: io.y[0], mq, sq, mp, sp, rows, s }.warps(io.on, rows)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([dmq, dsq, dmp, dsp, ..], [mq, sq, mp, sp, ..]) = (io.dx, io.x);
+        let (dkl, rows, s) = (io.dy[0].read(), self.rows, self.s);
+        KlGaussianBackward { dmq, dsq, dmp, dsp, dkl, mq, sq, mp, sp, rows, s }.threads(io.on, rows * s)
     }
 }

@@ -17,6 +17,12 @@
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, LambdaReturnBackward, LambdaReturnForward},
+};
 
 /// The discount of each step.
 #[derive(Debug, Clone, Copy)]
@@ -122,5 +128,20 @@ impl<R: Real> Op<R> for LambdaReturn {
                 }
             }
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([r, v, p, ..], l, n) = (io.x, self.l, self.n);
+        let (lambda, constant) = (self.lambda as f32, self.constant as f32);
+        LambdaReturnForward { returns: io.y[0], r, v, p, l, n, lambda, constant }.threads(io.on, n)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([dr, dv, dp, ..], [_, v, p, ..], l, n) = (io.dx, io.x, self.l, self.n);
+        let (lambda, constant) = (self.lambda as f32, self.constant as f32);
+        let (dreturns, returns) = (io.dy[0].read(), io.y[0].read());
+        LambdaReturnBackward { dr, dv, dp, dreturns, returns, v, p, l, n, lambda, constant }.threads(io.on, n)
     }
 }

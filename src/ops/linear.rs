@@ -23,6 +23,15 @@ use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::gemm::{self, Precision};
 use crate::device::simd::vectorize;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::{Error, Result},
+    device::cuda::kernels::{
+        ActivationDifferentiate, Entry, In, LinearBackwardBias, LinearBackwardInput, LinearBackwardWeights,
+        LinearForward, SumBackward,
+    },
+};
 
 impl<R: Real> Graph<R> {
     /// `f(concat(xs) w + b)`: `xs` are [.., k_i], `w` is [sum k_i, n], `b` is `[n]`; the result has the leading axes of the
@@ -203,6 +212,77 @@ impl<R: Real> Op<R> for Linear {
 
     fn with_rows(&self, rows: usize) -> Option<Box<dyn Op<R>>> {
         Some(Box::new(Linear { rows, ..self.clone() }))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let (rows, n, parts) = (self.rows, self.out, self.ins.len());
+        if parts > 4 {
+            return Err(Error::new(format!(
+                "linear: {parts} inputs, but its kernel takes 4 at most: use --device cpu."
+            )));
+        }
+        let [x0, x1, x2, x3] = std::array::from_fn(|i| if i < parts { io.x[i] } else { In::none() });
+        let [w0, w1, w2, w3] = std::array::from_fn(|i| if i < parts { io.x[parts + i] } else { In::none() });
+        let [k0, k1, k2, k3] = std::array::from_fn(|i| self.ins.get(i).copied().unwrap_or(0));
+        let b = if self.bias { io.x[self.bias_at()] } else { In::none() };
+        let add = if self.add { io.x[self.add_at()] } else { In::none() };
+        LinearForward {
+            y: io.y[0],
+            x0,
+            x1,
+            x2,
+            x3,
+            add,
+            w0,
+            w1,
+            w2,
+            w3,
+            b,
+            rows,
+            n,
+            k0,
+            k1,
+            k2,
+            k3,
+            f: self.f as usize,
+        }
+        .tiles(io.on, rows, n)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let (rows, n, da) = (self.rows, self.out, io.dy[0].read());
+        if self.f != Activation::Identity {
+            let f = self.f as usize;
+            ActivationDifferentiate { dy: io.dy[0], y: io.y[0].read(), n: rows * n, f }.threads(io.on, rows * n)?; // (L3)
+        }
+        // (L4)
+        for (i, dx) in io.dx.into_iter().enumerate().filter(|(_, dx)| dx.is_some()) {
+            if let Some(&k) = self.ins.get(i) {
+                let w = io.x[self.ins.len() + i];
+                LinearBackwardInput { dx, da, w, rows, n, k }.tiles(io.on, rows, k)?;
+            } else {
+                SumBackward { dx, dy: da, n: rows * n, c: 1.0 }.threads(io.on, rows * n)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_weights(&self, io: &Launch<'_>) -> Result<()> {
+        // (L5)
+        let (rows, n, da) = (self.rows, self.out, io.dy[0].read());
+        for (i, &k) in self.ins.iter().enumerate() {
+            let dw = io.dw[self.ins.len() + i];
+            if dw.is_some() {
+                LinearBackwardWeights { dw, x: io.x[i], da, rows, n, k }.tiles(io.on, k, n)?;
+            }
+        }
+        if self.bias && io.dw[self.bias_at()].is_some() {
+            LinearBackwardBias { db: io.dw[self.bias_at()], da, rows, n }.blocks(io.on, [n.div_ceil(32), 1, 1])?;
+        }
+        Ok(())
     }
 }
 

@@ -15,6 +15,12 @@
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, MeanBackward, MeanForward},
+};
 
 impl<R: Real> Graph<R> {
     /// The mean of all elements: a scalar.
@@ -65,5 +71,15 @@ impl<R: Real> Op<R> for Mean {
         let w = io.x[1];
         let weight = |i: usize| if self.weighted { w[i] } else { R::ONE };
         dx.iter_mut().enumerate().for_each(|(i, dx)| *dx += share * weight(i)); // (M2)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        MeanForward { m: io.y[0], x: io.x[0], w: io.x[1], n: self.n }.blocks(io.on, [1, 1, 1])
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        MeanBackward { dx: io.dx[0], dm: io.dy[0].read(), w: io.x[1], n: self.n }.threads(io.on, self.n)
     }
 }

@@ -12,6 +12,12 @@
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::{Real, philox};
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, NoiseGumbel, NoiseNormal},
+};
 
 /// A distribution to draw from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,4 +82,19 @@ impl<R: Real> Op<R> for Draw {
     }
 
     fn backward(&self, _io: Backward<'_, R>) {}
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let (noise, clock, n, stream) = (io.y[0], io.clock, self.rows * self.n, self.stream);
+        // A thread draws four numbers.
+        match self.distribution {
+            Noise::Normal => NoiseNormal { noise, clock, n, stream }.threads(io.on, n.div_ceil(4)),
+            Noise::Gumbel => NoiseGumbel { noise, clock, n, stream }.threads(io.on, n.div_ceil(4)),
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, _io: &Launch<'_>) -> Result<()> {
+        Ok(())
+    }
 }

@@ -18,6 +18,12 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, NormalNllBackward, NormalNllForward},
+};
 
 /// ln(2 pi) / 2
 pub const HALF_LN_TAU: f64 = 0.918_938_533_204_672_7;
@@ -101,6 +107,19 @@ impl<R: Real> Op<R> for NormalNll {
                 }
             }
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([mu, x, ..], rows, n) = (io.x, self.rows, self.n);
+        let constant = (HALF_LN_TAU * n as f64) as f32;
+        NormalNllForward { nll: io.y[0], mu, x, rows, n, constant }.warps(io.on, rows)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([mu, x, ..], rows, n) = (io.x, self.rows, self.n);
+        NormalNllBackward { dmu: io.dx[0], dnll: io.dy[0].read(), mu, x, rows, n }.threads(io.on, rows * n)
     }
 }
 

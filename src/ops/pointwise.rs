@@ -15,6 +15,14 @@
 use crate::autodiff::op::{Backward, Cost, Forward, MAX_SLOTS, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{
+        Entry, FloorBackward, FloorForward, MaskBackward, MaskForward, MulBackward, MulForward, SumBackward, SumForward,
+    },
+};
 
 impl<R: Real> Graph<R> {
     /// (E1): the sum of terms of equal shape, each times a constant.
@@ -146,6 +154,37 @@ impl<R: Real> Op<R> for Pointwise {
                     }
                 }
             }
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([x, b, ..], y, rows, n) = (io.x, io.y[0], self.rows, self.n);
+        let all = rows * n;
+        match &self.function {
+            Function::Sum(factors) => factors.iter().zip(io.x).enumerate().try_for_each(|(i, (&c, x))| {
+                SumForward { y, x, n: all, c: c as f32, more: usize::from(i > 0) }.threads(io.on, all)
+            }),
+            Function::Mul => MulForward { y, a: x, b, n: all }.threads(io.on, all),
+            Function::Floor(c) => FloorForward { y, x, n: all, c: *c as f32 }.threads(io.on, all),
+            Function::Mask => MaskForward { y, x, m: b, rows, n }.threads(io.on, all),
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([x, b, ..], [dx, db, ..], dy, rows, n) = (io.x, io.dx, io.dy[0].read(), self.rows, self.n);
+        let all = rows * n;
+        match &self.function {
+            Function::Sum(factors) => {
+                let wanted = factors.iter().zip(io.dx).filter(|(_, dx)| dx.is_some());
+                wanted
+                    .into_iter()
+                    .try_for_each(|(&c, dx)| SumBackward { dx, dy, n: all, c: c as f32 }.threads(io.on, all))
+            }
+            Function::Mul => MulBackward { da: dx, db, dy, a: x, b, n: all }.threads(io.on, all),
+            Function::Floor(c) => FloorBackward { dx, dy, x, n: all, c: *c as f32 }.threads(io.on, all),
+            Function::Mask => MaskBackward { dx, dy, m: b, rows, n }.threads(io.on, all),
         }
     }
 }

@@ -17,6 +17,12 @@ use super::softmax::{Variables, ln, mix, softmax};
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, SampleOnehotBackward, SampleOnehotForward},
+};
 
 impl<R: Real> Graph<R> {
     /// (sample, p), each of the shape of the logits a [.., G K].
@@ -91,5 +97,19 @@ impl<R: Real> Op<R> for SampleOneHot {
             let mean: R = (0..k).map(|i| q(i) * dq(i)).sum();
             (0..k).for_each(|i| da[at + i] += q(i) * (dq(i) - mean)); // (O5)
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([sample, p, ..], [a, gumbel, ..], u) = (io.y, io.x, self.unimix as f32);
+        let (variables, k) = (self.rows * self.width / self.classes, self.classes);
+        SampleOnehotForward { sample, p, a, gumbel, variables, k, u }.warps(io.on, variables)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([dsample, dp, ..], p, u) = (io.dy.map(|dy| dy.read()), io.y[1].read(), self.unimix as f32);
+        let (variables, k) = (self.rows * self.width / self.classes, self.classes);
+        SampleOnehotBackward { da: io.dx[0], dsample, dp, p, variables, k, u }.warps(io.on, variables)
     }
 }

@@ -19,6 +19,12 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, SampleTanhNormalBackward, SampleTanhNormalForward},
+};
 
 /// Constants of the squashed normal distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -126,5 +132,26 @@ impl<R: Real> Op<R> for SampleTanhNormal {
             da_m.iter_mut().zip(du).for_each(|(da, &du)| *da += du);
             da_s.iter_mut().zip(slope).for_each(|(da, &d)| *da += d);
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([mean, std, action, ..], [a, eps, ..], rows, n) = (io.y, io.x, self.rows, self.n);
+        let (c, raw, min_std) =
+            (self.constants.mean_scale as f32, self.raw_init_std() as f32, self.constants.min_std as f32);
+        SampleTanhNormalForward { mean, std, action, a, eps, rows, n, c, raw, min_std }.threads(io.on, rows * n)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        // As on the CPU, no gradient passes through the mean and std that are put out.
+        let ([mean, _, action, ..], [a, eps, ..]) = (io.y.map(|y| y.read()), io.x);
+        let (daction, rows, n) = (io.dy[2].read(), self.rows, self.n);
+        let (c, raw) = (self.constants.mean_scale as f32, self.raw_init_std() as f32);
+        if !daction.is_some() {
+            return Ok(());
+        }
+        SampleTanhNormalBackward { da: io.dx[0], daction, mean, action, a, eps, rows, n, c, raw }
+            .threads(io.on, rows * n)
     }
 }

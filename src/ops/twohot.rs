@@ -20,6 +20,12 @@ use super::softmax::{Variables, shifted_exp, softmax};
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, TwohotMeanBackward, TwohotMeanForward, TwohotNllBackward, TwohotNllForward},
+};
 
 /// K bins, symmetric about 0: symexp of K equally spaced points of -limit .. limit, with symexp x = sign(x) (e^|x| - 1).
 pub fn symexp_bins(k: usize, limit: f64) -> Arc<[f64]> {
@@ -130,6 +136,32 @@ impl<R: Real> Op<R> for TwoHot {
                 let mean = io.y[0][row];
                 (0..k).for_each(|i| da[i] += dy * p[i] * (R::of(self.bins[i]) - mean)); // (H4)
             }
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn constants(&self) -> Vec<f32> {
+        self.bins.iter().map(|&b| b as f32).collect()
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([a, target, ..], bins, rows, k) = (io.x, io.constants, self.rows, self.bins.len());
+        if self.nll {
+            TwohotNllForward { nll: io.y[0], a, target, bins, rows, k }.warps(io.on, rows)
+        } else {
+            TwohotMeanForward { mean: io.y[0], a, bins, rows, k }.warps(io.on, rows)
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([a, target, ..], bins, rows, k) = (io.x, io.constants, self.rows, self.bins.len());
+        let (da, dy) = (io.dx[0], io.dy[0].read());
+        if self.nll {
+            TwohotNllBackward { da, dnll: dy, a, target, bins, rows, k }.warps(io.on, rows)
+        } else {
+            TwohotMeanBackward { da, dmean: dy, mean: io.y[0].read(), a, bins, rows, k }.warps(io.on, rows)
         }
     }
 }

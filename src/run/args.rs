@@ -234,6 +234,10 @@ pub struct ParityArgs {
     /// Arithmetic to compute in
     #[arg(long, value_enum, default_value_t = Precision::F64)]
     pub precision: Precision,
+
+    /// Where the step runs: cpu, cuda, cuda:N, or emulated, a CUDA driver for machines without a GPU; on CUDA in f32
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: String,
 }
 
 /// The arithmetic of a parity run.
@@ -254,6 +258,10 @@ pub struct GradcheckArgs {
     /// Only this op, such as gru_cell [default: every op and every whole loss]
     #[arg(long, value_name = "NAME")]
     pub op: Option<String>,
+
+    /// What is checked: on the CPU gradients, by differences; on cuda, cuda:N or emulated the kernels, by the CPU
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: String,
 }
 
 /// `dreamer-fast bench`.

@@ -1,13 +1,18 @@
-//! `dreamer-fast gradcheck`.
+//! `dreamer-fast gradcheck`: gradients by differences; with a CUDA device, kernels by the CPU.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::args::GradcheckArgs;
-use crate::autodiff::gradcheck::{BOUND, Outcome, check};
+use super::device::Device;
+#[cfg(feature = "cuda")]
+use crate::autodiff::cuda_check;
+use crate::autodiff::gradcheck::{BOUND, Case, Outcome, check};
 use crate::base::{Error, Result};
 use crate::config::nearest;
 use crate::device::Pool;
+#[cfg(feature = "cuda")]
+use crate::device::cuda::kernels::Kernels;
 use crate::dreamer::checks;
 use crate::ops::registry::{OPS, cases};
 use crate::report::Table;
@@ -16,33 +21,63 @@ use crate::report::stdout::say;
 /// Runs the command.
 pub fn command(args: &GradcheckArgs) -> Result<ExitCode> {
     let pool = Arc::new(Pool::new(0)?);
+    match Device::open(&args.device)? {
+        Device::Cpu => gradients(args, &pool),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(kernels) => same_function(args, &pool, &kernels),
+    }
+}
+
+/// Gradients against central differences.
+fn gradients(args: &GradcheckArgs, pool: &Arc<Pool>) -> Result<ExitCode> {
     let mut judged: Vec<(Outcome, f64)> = Vec::new();
     match &args.op {
-        Some(name) => judged.extend(check_op(name, &pool)?.into_iter().map(|outcome| (outcome, BOUND))),
+        Some(name) => judged.extend(check_op(name, pool)?.into_iter().map(|outcome| (outcome, BOUND))),
         None => {
-            judged.extend(cases().iter().map(|case| (check(case, &pool), BOUND)));
+            judged.extend(cases().iter().map(|case| (check(case, pool), BOUND)));
             for case in checks::whole_losses() {
-                judged.extend(checks::check(&case, &pool).into_iter().map(|outcome| (outcome, checks::BOUND)));
+                judged.extend(checks::check(&case, pool).into_iter().map(|outcome| (outcome, checks::BOUND)));
             }
         }
     }
+    print(&judged, "An error is the distance between gradient and slope over the largest gradient of the tensor.")
+}
+
+/// Kernels against the CPU: every op forward and backward, then whole training steps.
+#[cfg(feature = "cuda")]
+fn same_function(args: &GradcheckArgs, pool: &Arc<Pool>, kernels: &Arc<Kernels>) -> Result<ExitCode> {
+    let mut judged: Vec<(Outcome, f64)> = Vec::new();
+    for case in args.op.as_deref().map_or_else(|| Ok(cases()), cases_of)? {
+        judged.push((cuda_check::check(&case, pool, kernels)?.outcome, cuda_check::BOUND));
+    }
+    if args.op.is_none() {
+        for case in checks::whole_losses() {
+            let outcome = checks::check_kernels(&case, pool, kernels)?.outcome;
+            judged.push((outcome, checks::KERNEL_BOUND));
+        }
+    }
+    print(&judged, "An error is the distance between device (f32) and CPU (f64) over the largest number of the tensor.")
+}
+
+fn print(judged: &[(Outcome, f64)], meaning: &str) -> Result<ExitCode> {
     let passed = judged.iter().all(|(outcome, bound)| outcome.passes(*bound));
-    say!("{}", table(&judged));
-    say!(
-        "An error is the distance between gradient and slope over the largest gradient of the tensor. {}",
-        if passed { "All are within their bounds." } else { "FAILED: see the rows marked FAIL." }
-    );
+    say!("{}", table(judged));
+    let verdict = if passed { "All are within their bounds." } else { "FAILED: see the rows marked FAIL." };
+    say!("{meaning} {verdict}");
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The gradient checks of one op; an unknown name is refused and the nearest named.
 pub(super) fn check_op(name: &str, pool: &Arc<Pool>) -> Result<Vec<Outcome>> {
+    Ok(cases_of(name)?.iter().map(|case| check(case, pool)).collect())
+}
+
+fn cases_of(name: &str) -> Result<Vec<Case>> {
     if !OPS.contains(&name) {
         let hint = nearest(name, OPS).map(|near| format!("; did you mean {near}?")).unwrap_or_else(|| ".".into());
         return Err(Error::new(format!("there is no op {name} with a gradient{hint} Ops: {}.", OPS.join(", "))));
     }
-    let of_op = cases().into_iter().filter(|case| case.name.split(' ').next() == Some(name));
-    Ok(of_op.map(|case| check(&case, pool)).collect())
+    Ok(cases().into_iter().filter(|case| case.name.split(' ').next() == Some(name)).collect())
 }
 
 /// One row for every outcome and its bound.

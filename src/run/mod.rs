@@ -5,6 +5,7 @@ pub mod args;
 pub mod bench;
 pub mod checkpoint;
 pub mod collect;
+pub mod device;
 pub mod diagnose;
 pub mod dream;
 pub mod envs;

@@ -12,9 +12,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::args::{ParityArgs, Precision};
-use crate::autodiff::{Params, Var};
+use super::device::Device;
+#[cfg(feature = "cuda")]
+use crate::autodiff::cuda_exec::CudaPlan;
+use crate::autodiff::{Graph, Params, Plan, Sweep, Var};
 use crate::base::{Error, Real, Result, files};
 use crate::config::{self, ActorGrad, Config, Latent, ScalarDist, SymbolicLoss};
+#[cfg(feature = "cuda")]
+use crate::device::cuda::kernels::Kernels;
 use crate::device::{Pool, gemm};
 use crate::dreamer::step::{NoiseSource, TrainStep};
 use crate::dreamer::{Actions, Model, Observation};
@@ -31,10 +36,15 @@ const SENSITIVITY: f64 = 3.0;
 /// Runs the command.
 pub fn command(args: &ParityArgs) -> Result<ExitCode> {
     let pool = Arc::new(Pool::new(0)?);
+    let device = Device::open(&args.device)?;
     let mut passed = true;
     for file in &args.files {
         let golden = Golden::read(file)?;
-        let report = compare(&golden, args.precision, &pool)?;
+        let report = match &device {
+            Device::Cpu => compare(&golden, args.precision, &pool)?,
+            #[cfg(feature = "cuda")]
+            Device::Cuda(kernels) => compare_on_device(&golden, &pool, kernels)?,
+        };
         passed &= print(file, &report)?;
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -225,12 +235,42 @@ pub fn compare(golden: &Golden, precision: Precision, pool: &Arc<Pool>) -> Resul
     Ok(rows)
 }
 
+/// The same by kernels, which compute in f32; the update of the parameters is the CPU's.
+///
+/// # Errors
+/// Those of [`CudaPlan::run`].
+#[cfg(feature = "cuda")]
+pub fn compare_on_device(golden: &Golden, pool: &Arc<Pool>, kernels: &Arc<Kernels>) -> Result<Vec<Row>> {
+    let full = config::Precision::F32;
+    let mut rows = compare_by::<f32>(golden, full, Real::of, pool, Plan::for_device, |step, params| {
+        let mut device = CudaPlan::new(&step.plan, params, kernels.clone())?;
+        step.gradients_by(params, 0, |plan, params, clock| device.run(plan, params, clock, true))
+    })?;
+    rows.iter_mut().for_each(|row| row.bound = bound(row.kind, Precision::F32));
+    Ok(rows)
+}
+
 /// The same in the numbers of `R`, with matrix products of `products`, from parameters taken through `start`.
 fn compare_in<R: Real>(
     golden: &Golden,
     products: config::Precision,
     start: impl Fn(f64) -> R,
     pool: &Arc<Pool>,
+) -> Result<Vec<Row>> {
+    compare_by::<R>(golden, products, start, pool, Plan::new, |step, params| {
+        step.gradients(params, 0);
+        Ok(())
+    })
+}
+
+/// The same by a plan that `compile` makes and gradients that `gradients` computes.
+fn compare_by<R: Real>(
+    golden: &Golden,
+    products: config::Precision,
+    start: impl Fn(f64) -> R,
+    pool: &Arc<Pool>,
+    compile: impl FnOnce(Graph<R>, &[Sweep], Arc<Pool>) -> Plan<R>,
+    gradients: impl FnOnce(&mut TrainStep<R>, &mut Params<R>) -> Result<()>,
 ) -> Result<Vec<Row>> {
     let mut model = golden.model()?;
     model.config.precision = products;
@@ -252,7 +292,7 @@ fn compare_in<R: Real>(
         }
     }
 
-    let mut step = TrainStep::new(&model, &params, NoiseSource::Given, pool);
+    let mut step = TrainStep::compiled(&model, &params, NoiseSource::Given, pool, compile);
     let fill = |step: &mut TrainStep<R>, var: Option<Var>, name: &str| -> Result<()> {
         let (shape, values) = golden.tensor(name)?;
         let input = step.plan.input_mut(var.expect("an input of the training step"));
@@ -272,7 +312,7 @@ fn compare_in<R: Real>(
     }
     // A golden sequence begins in the zero state and lies within one episode.
     step.plan.input_mut(batch.keep).fill(R::ONE);
-    step.gradients(&mut params, 0);
+    gradients(&mut step, &mut params)?;
 
     let mut rows = Vec::new();
     // The file states two losses without the constant of the normal distribution.

@@ -71,12 +71,23 @@ impl<T: Pod> Buffer<T> {
     /// # Errors
     /// The context is broken.
     pub fn zero(&mut self, stream: &Stream) -> Result<()> {
-        let (bytes, on) = (self.len * size_of::<T>(), stream.inner().cu_stream());
+        self.zero_at(stream, 0, self.len)
+    }
+
+    /// Sets all bits of `len` elements from `index` on to zero.
+    ///
+    /// # Errors
+    /// The context is broken.
+    ///
+    /// # Panics
+    /// If there are fewer elements.
+    pub fn zero_at(&mut self, stream: &Stream, index: usize, len: usize) -> Result<()> {
+        let (from, bytes, on) = (self.room(index, len), len * size_of::<T>(), stream.inner().cu_stream());
         if bytes == 0 {
             return Ok(());
         }
         // SAFETY: the range is this buffer's own, and zero is a value of every `Pod` type.
-        self.context.bound("clear a buffer", || unsafe { result::memset_d8_async(self.address, 0, bytes, on) })
+        self.context.bound("clear a buffer", || unsafe { result::memset_d8_async(from, 0, bytes, on) })
     }
 
     /// Copies `values` to the beginning. When the call returns, `values` may change.

@@ -8,6 +8,7 @@
 //! | [`context`] | which device, what it is, its context |
 //! | [`compile`] | CUDA C to PTX or machine code, cached on disk |
 //! | [`kernel`] | modules, kernels, arguments |
+//! | [`kernels`] | the kernels of `kernels/`, and a struct for every launch |
 //! | [`buffer`] | memory on the device, and page-locked memory of the host |
 //! | [`stream`] | order: launches, copies, events |
 //! | [`graph`] | a captured sequence of launches, replayed |
@@ -43,6 +44,7 @@ pub mod emulator;
 pub mod find;
 pub mod graph;
 pub mod kernel;
+pub mod kernels;
 pub mod stream;
 
 pub use buffer::{Buffer, Pinned};

@@ -1,0 +1,21 @@
+// Negative log-probability under a normal distribution of standard deviation 1: see src/ops/normal_nll.rs for the equations.
+
+// One warp has one row: mu, x [rows, n], nll [rows]. constant is n ln(2 pi) / 2.
+extern "C" __global__ void __launch_bounds__(256)
+normal_nll_forward(float *nll, const float *mu, const float *x, int rows, int n, float constant) {
+    int row = warp_number();
+    if (row >= rows) return;
+    float sum = 0.0f;
+    for (int i = row * n + lane_number(); i < (row + 1) * n; i += 32) {
+        float apart = mu[i] - x[i];
+        sum += apart * apart;
+    }
+    sum = warp_sum(sum);
+    if (lane_number() == 0) nll[row] = 0.5f * sum + constant; // (P1)
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+normal_nll_backward(float *dmu, const float *dnll, const float *mu, const float *x, int rows, int n) {
+    int i = thread_number();
+    if (i < rows * n) dmu[i] += dnll[i / n] * (mu[i] - x[i]); // (P2)
+}

@@ -1,0 +1,184 @@
+// What every kernel may use. It stands in front of each source; there are no other headers.
+//
+// Threads are numbered in x alone. A kernel states its threads in `__launch_bounds__`; build.rs hands the number to the launch, and makes the
+// parameters the fields of a Rust struct. A pointer may be null only where the kernel says so. Gradients are always added to.
+// A tensor has fewer than 2^31 elements: the executor sees to it, so that indices are ints.
+// No sum depends on an order that is not fixed here: there is no atomic addition of floats.
+
+// Number of this thread in the grid, and of its warp.
+__device__ __forceinline__ int thread_number() { return blockIdx.x * blockDim.x + threadIdx.x; }
+__device__ __forceinline__ int warp_number() { return thread_number() / 32; }
+__device__ __forceinline__ int lane_number() { return threadIdx.x % 32; }
+
+// Adds to a gradient that somebody wants.
+__device__ __forceinline__ void add_to(float *d, int i, float x) {
+    if (d) d[i] += x;
+}
+
+// ---- Reductions in a fixed tree: every lane gets the result.
+
+template <class T>
+__device__ __forceinline__ T warp_sum(T x) {
+    for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(0xffffffffu, x, step);
+    return x;
+}
+
+// A NaN wins, as it does on the CPU: fmaxf would hide it.
+__device__ __forceinline__ float max_or_nan(float a, float b) { return a >= b || isnan(a) ? a : b; }
+
+__device__ __forceinline__ float warp_max(float x) {
+    for (int step = 16; step > 0; step /= 2) x = max_or_nan(x, __shfl_xor_sync(0xffffffffu, x, step));
+    return x;
+}
+
+// The sum over a block of 256 threads, for thread 0. To be called once in a kernel.
+template <class T>
+__device__ __forceinline__ T block_sum(T x) {
+    __shared__ T sums[8];
+    x = warp_sum(x);
+    if (lane_number() == 0) sums[threadIdx.x / 32] = x;
+    __syncthreads();
+    T total = 0;
+    if (threadIdx.x == 0) for (int i = 0; i < 8; i++) total += sums[i];
+    return total;
+}
+
+// ---- Functions of one number.
+
+__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+__device__ __forceinline__ float softplus(float x) { return max_or_nan(x, 0.0f) + log1pf(expf(-fabsf(x))); }
+
+// In the order of `ops::Activation`.
+enum Activation { IDENTITY, RELU, ELU, TANH, SIGMOID, SOFTPLUS };
+
+// (A1) y = f(x)
+__device__ __forceinline__ float activate(int f, float x) {
+    switch (f) {
+        case RELU: return max_or_nan(x, 0.0f);
+        case ELU: return x > 0.0f ? x : expm1f(x);
+        case TANH: return tanhf(x);
+        case SIGMOID: return sigmoid(x);
+        case SOFTPLUS: return softplus(x);
+        default: return x;
+    }
+}
+
+// (A2) f'(x), from y
+__device__ __forceinline__ float slope(int f, float y) {
+    switch (f) {
+        case RELU: return y > 0.0f ? 1.0f : 0.0f;
+        case ELU: return y > 0.0f ? 1.0f : y + 1.0f;
+        case TANH: return 1.0f - y * y;
+        case SIGMOID: return y * (1.0f - y);
+        case SOFTPLUS: return 1.0f - expf(-y);
+        default: return 1.0f;
+    }
+}
+
+// ---- The softmax of one variable of k logits, by one warp.
+
+struct Softmax {
+    float highest, sum, scale;
+
+    __device__ __forceinline__ Softmax(const float *a, int k) : highest(a[0]), sum(0.0f) {
+        for (int i = lane_number(); i < k; i += 32) highest = max_or_nan(highest, a[i]);
+        highest = warp_max(highest);
+        for (int i = lane_number(); i < k; i += 32) sum += expf(a[i] - highest);
+        sum = warp_sum(sum);
+        scale = 1.0f / sum;
+    }
+
+    // Probability of a class with this logit.
+    __device__ __forceinline__ float of(float a) const { return expf(a - highest) * scale; }
+};
+
+// ---- A matrix product.
+
+// One tile of C = A B: 64 x 64 elements by 256 threads, of which each has 4 x 4. A [m, k] and B [k, n] are functions of their two indices,
+// so that a transpose or the windows of an image need no copy. The sum over k runs in order, 16 at a time through shared memory, while the
+// next 16 are on their way to registers.
+struct Tile {
+    static constexpr int SIZE = 64, DEPTH = 16;
+    // With two more elements to a row, lanes that store along k meet no bank conflict.
+    static constexpr int PITCH = SIZE + 2;
+
+    float sum[4][4] = {};
+
+    // Adds A B. A_ALONG_K: whether elements of A that follow each other in k are neighbours in memory; neighbouring lanes then
+    // read along k. Likewise B_ALONG_K.
+    template <bool A_ALONG_K, bool B_ALONG_K, class A, class B>
+    __device__ __forceinline__ void add(int m, int n, int k, A a, B b) {
+        __shared__ float as[DEPTH][PITCH], bs[DEPTH][PITCH];
+        const int t = threadIdx.x, row = t / 16, column = t % 16;
+        const int first_row = blockIdx.x * SIZE, first_column = blockIdx.y * SIZE;
+        float next_a[4], next_b[4];
+        auto fetch = [&](int from) {
+#pragma unroll
+            for (int r = 0; r < 4; r++) {
+                int e = t + 256 * r;
+                int ka = from + (A_ALONG_K ? e % DEPTH : e / SIZE), i = first_row + (A_ALONG_K ? e / DEPTH : e % SIZE);
+                int kb = from + (B_ALONG_K ? e % DEPTH : e / SIZE), j = first_column + (B_ALONG_K ? e / DEPTH : e % SIZE);
+                next_a[r] = i < m && ka < k ? a(i, ka) : 0.0f;
+                next_b[r] = j < n && kb < k ? b(kb, j) : 0.0f;
+            }
+        };
+        fetch(0);
+        for (int from = 0; from < k; from += DEPTH) {
+            // All warps have used what stands in shared memory.
+            __syncthreads();
+#pragma unroll
+            for (int r = 0; r < 4; r++) {
+                int e = t + 256 * r;
+                as[A_ALONG_K ? e % DEPTH : e / SIZE][A_ALONG_K ? e / DEPTH : e % SIZE] = next_a[r];
+                bs[B_ALONG_K ? e % DEPTH : e / SIZE][B_ALONG_K ? e / DEPTH : e % SIZE] = next_b[r];
+            }
+            __syncthreads();
+            if (from + DEPTH < k) fetch(from + DEPTH);
+#pragma unroll
+            for (int d = 0; d < DEPTH; d++) {
+                float x[4], w[4];
+#pragma unroll
+                for (int r = 0; r < 4; r++) x[r] = as[d][row + 16 * r], w[r] = bs[d][column + 16 * r];
+#pragma unroll
+                for (int r = 0; r < 4; r++)
+#pragma unroll
+                    for (int c = 0; c < 4; c++) sum[r][c] += x[r] * w[c];
+            }
+        }
+    }
+
+    // Calls store(i, j, sum) for every element of this thread that lies in C [m, n].
+    template <class Store>
+    __device__ __forceinline__ void each(int m, int n, Store store) const {
+        const int row = blockIdx.x * SIZE + threadIdx.x / 16, column = blockIdx.y * SIZE + threadIdx.x % 16;
+#pragma unroll
+        for (int r = 0; r < 4; r++)
+#pragma unroll
+            for (int c = 0; c < 4; c++) {
+                int i = row + 16 * r, j = column + 16 * c;
+                if (i < m && j < n) store(i, j, sum[r][c]);
+            }
+    }
+};
+
+// ---- The windows of a convolution over images [images, h, w, c]: [images, oh, ow] of them, each [kernel, kernel, c].
+
+struct Windows {
+    int h, w, c, kernel, stride, pad, oh, ow;
+
+    // Where element e of window o lies in the images, or -1 in the padding.
+    __device__ __forceinline__ int element(int o, int e) const {
+        int x = o % ow, y = o / ow % oh, image = o / ow / oh;
+        int channel = e % c, q = e / c % kernel, p = e / c / kernel;
+        x = x * stride + q - pad, y = y * stride + p - pad;
+        return x >= 0 && x < w && y >= 0 && y < h ? ((image * h + y) * w + x) * c + channel : -1;
+    }
+
+    // The window that has pixel i of the images at its place (p, q), pq = p kernel + q, or -1 if none has.
+    __device__ __forceinline__ int window(int i, int pq) const {
+        int x = i % w + pad - pq % kernel, y = i / w % h + pad - pq / kernel, image = i / w / h;
+        if (x < 0 || y < 0 || x % stride || y % stride) return -1;
+        x /= stride, y /= stride;
+        return x < ow && y < oh ? (image * oh + y) * ow + x : -1;
+    }
+};

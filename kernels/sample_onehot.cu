@@ -1,0 +1,43 @@
+// One-hot samples by the Gumbel maximum: see src/ops/sample_onehot.rs for the equations. One warp has one variable of k classes.
+
+// All tensors [variables, k]; u is unimix.
+extern "C" __global__ void __launch_bounds__(256)
+sample_onehot_forward(float *sample, float *p, const float *a, const float *gumbel, int variables, int k, float u) {
+    int at = warp_number() * k;
+    if (warp_number() >= variables) return;
+    Softmax q(a + at, k); // (O1)
+    int best = k;
+    float highest = 0.0f;
+    for (int i = lane_number(); i < k; i += 32) {
+        float mixed = q.of(a[at + i]);
+        if (u > 0.0f) mixed = (1.0f - u) * mixed + u / k; // (O2)
+        p[at + i] = mixed;
+        // ln q and a differ by a constant, which moves no maximum.
+        float score = (u > 0.0f ? logf(mixed) : a[at + i]) + gumbel[at + i];
+        if (best == k || score > highest) best = i, highest = score;
+    }
+    // (O3), of equal scores the first
+    for (int step = 16; step > 0; step /= 2) {
+        float score = __shfl_xor_sync(0xffffffffu, highest, step);
+        int other = __shfl_xor_sync(0xffffffffu, best, step);
+        bool better = other < k && (best == k || score > highest || (score == highest && other < best));
+        if (better) best = other, highest = score;
+    }
+    for (int i = lane_number(); i < k; i += 32) sample[at + i] = i == best ? 1.0f : 0.0f;
+}
+
+// dsample and dp may be null.
+extern "C" __global__ void __launch_bounds__(256)
+sample_onehot_backward(float *da, const float *dsample, const float *dp, const float *p, int variables, int k,
+                       float u) {
+    int at = warp_number() * k;
+    if (warp_number() >= variables) return;
+    auto dq = [=](int i) { // (O4)
+        return ((dsample ? dsample[at + i] : 0.0f) + (dp ? dp[at + i] : 0.0f)) * (1.0f - u);
+    };
+    auto q = [=](int i) { return (p[at + i] - u / k) / (1.0f - u); };
+    float mean = 0.0f;
+    for (int i = lane_number(); i < k; i += 32) mean += q(i) * dq(i);
+    mean = warp_sum(mean);
+    for (int i = lane_number(); i < k; i += 32) da[at + i] += q(i) * (dq(i) - mean); // (O5)
+}

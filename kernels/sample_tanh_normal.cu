@@ -1,0 +1,27 @@
+// A sample of a normal distribution squashed by tanh: see src/ops/sample_tanh_normal.rs for the equations.
+
+// a [rows, 2 n]; the others [rows, n]. c is action_mean_scale, raw is ln(e^init_std - 1).
+extern "C" __global__ void __launch_bounds__(256)
+sample_tanh_normal_forward(float *mean, float *std, float *action, const float *a, const float *eps, int rows, int n,
+                           float c, float raw, float min_std) {
+    int i = thread_number();
+    if (i >= rows * n) return;
+    int at = i / n * 2 * n + i % n;
+    float m = c * tanhf(a[at] / c);                // (T1)
+    float s = softplus(a[at + n] + raw) + min_std; // (T2)
+    mean[i] = m;
+    std[i] = s;
+    action[i] = tanhf(m + s * eps[i]); // (T3)
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+sample_tanh_normal_backward(float *da, const float *daction, const float *mean, const float *action, const float *a,
+                            const float *eps, int rows, int n, float c, float raw) {
+    int i = thread_number();
+    if (i >= rows * n) return;
+    int at = i / n * 2 * n + i % n;
+    float du = daction[i] * (1.0f - action[i] * action[i]); // (T4)
+    float scaled = mean[i] / c;
+    da[at] += du * (1.0f - scaled * scaled);              // (T5)
+    da[at + n] += du * eps[i] * sigmoid(a[at + n] + raw); // (T6)
+}

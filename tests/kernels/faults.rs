@@ -1,0 +1,96 @@
+//! Faults planted in a kernel or in its launch: each is caught on the way that every launch takes.
+
+use dreamer_fast::device::cuda::kernels::{ActivationForward, Entry, In, LinearForward, Out, SOURCES};
+use dreamer_fast::device::cuda::{Buffer, Shape};
+
+use crate::{Rig, compiler};
+
+/// An output one element short: the fault names the kernel and its line.
+#[test]
+fn a_short_output_is_caught() {
+    let Some(rig) = Rig::new() else { return };
+    let n = 300;
+    let mut x = Buffer::<f32>::new(&rig.context, n).unwrap();
+    x.upload(rig.stream(), &vec![0.5; n]).unwrap();
+    let y = Buffer::<f32>::new(&rig.context, n - 1).unwrap();
+    ActivationForward { y: Out::at(y.address()), x: In::at(x.address()), n, f: 0 }.threads(&rig.kernels, n).unwrap();
+    let error = rig.stream().synchronize().unwrap_err().to_string();
+    for part in ["CUDA_ERROR_ILLEGAL_ADDRESS", "activation_forward, block (1, 0, 0)", "kernels/activation.cu:6"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+/// `linear_forward` on 70 x 40 numbers from a source of which one string was replaced, in warp orders 0 to 3: the first fault.
+fn planted(rig: &Rig, from: &str, to: &str) -> Option<String> {
+    let source = SOURCES.iter().find(|source| source.name == "kernels/linear.cu").unwrap();
+    assert!(source.text.contains(from), "{from}");
+    let text = source.text.replace(from, to);
+    let compiler = compiler().expect("the rig has one").with_cache(None);
+    let image = compiler.compile("planted.cu", &text, rig.context.target(), &[]).unwrap();
+    let kernel = rig.context.load(&image).unwrap().kernel("linear_forward").unwrap();
+    let (rows, n, k) = (70, 40, 50);
+    let filled = |len: usize| {
+        let mut buffer = Buffer::<f32>::new(&rig.context, len).unwrap();
+        buffer.upload(rig.stream(), &vec![0.5; len]).unwrap();
+        buffer
+    };
+    let (x, w, y) = (filled(rows * k), filled(k * n), filled(rows * n));
+    let (none, x, w) = (In::none(), In::at(x.address()), In::at(w.address()));
+    let launch = LinearForward {
+        y: Out::at(y.address()),
+        x0: x,
+        x1: none,
+        x2: none,
+        x3: none,
+        add: none,
+        w0: w,
+        w1: none,
+        w2: none,
+        w3: none,
+        b: none,
+        rows,
+        n,
+        k0: k,
+        k1: 0,
+        k2: 0,
+        k3: 0,
+        f: 0,
+    };
+    (0..4).find_map(|order| {
+        rig.context.emulator().unwrap().order(order);
+        let shape = Shape::new(2, LinearForward::THREADS);
+        rig.stream().launch(&kernel, shape, &launch.args().unwrap()).unwrap();
+        rig.stream().synchronize().err().map(|error| error.to_string())
+    })
+}
+
+#[test]
+fn a_sound_product_has_no_fault() {
+    let Some(rig) = Rig::new() else { return };
+    assert_eq!(planted(&rig, "// (L1)", ""), None);
+}
+
+#[test]
+fn a_removed_barrier_is_caught() {
+    let Some(rig) = Rig::new() else { return };
+    // The barrier between writing a tile and reading it.
+    let error = planted(
+        &rig,
+        "            __syncthreads();\n            if (from + DEPTH < k)",
+        "            if (from + DEPTH < k)",
+    );
+    let error = error.expect("a race");
+    assert!(error.contains("linear_forward") && error.contains("kernels/prelude.cuh"), "{error}");
+    println!("{error}");
+}
+
+#[test]
+fn a_barrier_in_divergent_code_is_caught() {
+    let Some(rig) = Rig::new() else { return };
+    let from = "            __syncthreads();\n            if (from + DEPTH < k)";
+    let to =
+        "            __syncthreads();\n            if (t % 32 < 5) __syncthreads();\n            if (from + DEPTH < k)";
+    let error = planted(&rig, from, to).expect("a fault");
+    assert!(error.contains("linear_forward") && error.contains("barrier"), "{error}");
+    println!("{error}");
+}

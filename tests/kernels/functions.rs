@@ -1,0 +1,306 @@
+//! Every op, whole training steps, Adam, noise: on the CPU and by kernels.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use dreamer_fast::autodiff::cuda_check::{BOUND, Comparison, check};
+use dreamer_fast::autodiff::cuda_exec::CudaPlan;
+use dreamer_fast::autodiff::gradcheck::Case;
+use dreamer_fast::autodiff::{Clock, Graph, Layout, Params, Plan, Var};
+use dreamer_fast::base::{Philox, philox};
+use dreamer_fast::device::Pool;
+use dreamer_fast::device::cuda::Buffer;
+use dreamer_fast::device::cuda::kernels::{Entry, In, NoiseWords, Out, PixelsFromBytes};
+use dreamer_fast::dreamer::checks;
+use dreamer_fast::ops::Activation;
+use dreamer_fast::ops::adam::{Adam, DeviceAdam, DeviceGroup, adam_update, global_norm};
+use dreamer_fast::ops::gaussian::Gaussian;
+use dreamer_fast::ops::lambda_return::Discount;
+use dreamer_fast::ops::registry::{OPS, cases};
+use dreamer_fast::ops::twohot::symexp_bins;
+use dreamer_fast::run::args::Precision;
+use dreamer_fast::run::parity::{Golden, compare_on_device};
+
+use crate::Rig;
+
+/// Ops that have no kernel. docs/cuda.md names them.
+const NOT_YET: &[&str] = &[];
+
+/// Largest error that passes in the larger cases: sums of up to 1700 products.
+const LARGER_BOUND: f64 = 4e-6;
+
+/// A scalar from parameters alone.
+fn larger(name: &str, params: &[(&str, &[usize])], build: fn(&mut Graph<f64>, &[Var]) -> Vec<Var>) -> Case {
+    let params: Vec<(String, Vec<usize>)> = params.iter().map(|(n, s)| (n.to_string(), s.to_vec())).collect();
+    let names: Vec<String> = params.iter().map(|(name, _)| name.clone()).collect();
+    Case {
+        name: format!("{name} larger"),
+        params,
+        inputs: Vec::new(),
+        // A standard deviation is positive, a discount below 1.
+        shape_value: |name, x| match name {
+            n if n.starts_with("std") => 0.3 + x.abs(),
+            n if n.starts_with("discount") => 1.0 / (1.0 + (-x).exp()),
+            n if n.starts_with('w') => 0.1 * x,
+            _ => x,
+        },
+        build: Box::new(move |g| {
+            let vars: Vec<Var> = names.iter().map(|name| g.param(name)).collect();
+            let terms: Vec<(Var, f64)> = build(g, &vars).into_iter().map(|y| (g.mean(y), 3.0)).collect();
+            g.sum(&terms)
+        }),
+    }
+}
+
+/// Shapes beyond a tile of a product, a warp's lanes and a block's threads: the cases of the gradient checks are smaller than all of these.
+fn larger_cases() -> Vec<Case> {
+    vec![
+        larger(
+            "linear",
+            &[("x", &[131, 70]), ("y", &[131, 17]), ("w", &[87, 97]), ("b", &[97]), ("add", &[131, 97])],
+            |g, v| vec![g.linear_add(&[v[0], v[1]], v[2], Some(v[3]), Some(v[4]), Activation::Elu)],
+        ),
+        larger("conv2d", &[("x", &[2, 19, 18, 5]), ("w", &[4, 4, 5, 67]), ("b", &[67])], |g, v| {
+            vec![g.conv2d(v[0], v[1], v[2], 2, 1, Activation::Relu)]
+        }),
+        larger("conv_transpose2d", &[("x", &[2, 9, 8, 67]), ("w", &[67, 5, 5, 3]), ("b", &[3])], |g, v| {
+            vec![g.conv_transpose2d(v[0], v[1], v[2], 2, 0, Activation::Tanh)]
+        }),
+        larger("gru_cell", &[("xp", &[11, 231]), ("hp", &[11, 231]), ("h", &[11, 77])], |g, v| {
+            vec![g.gru_cell(v[0], v[1], v[2])]
+        }),
+        larger(
+            "kl_gaussian",
+            &[("mq", &[9, 45]), ("std_q", &[9, 45]), ("mp", &[9, 45]), ("std_p", &[9, 45])],
+            |g, v| vec![g.kl_gaussian(Gaussian { mean: v[0], std: v[1] }, Gaussian { mean: v[2], std: v[3] })],
+        ),
+        larger("kl_categorical", &[("q", &[9, 111]), ("p", &[9, 111])], |g, v| {
+            vec![g.kl_categorical(v[0], v[1], 37, 0.01)]
+        }),
+        larger("categorical_entropy", &[("a", &[9, 111])], |g, v| vec![g.categorical_entropy(v[0], 37)]),
+        larger("sample_onehot", &[("a", &[9, 111]), ("gumbel", &[9, 111])], |g, v| {
+            let gumbel = g.stop(v[1]);
+            let (sample, p) = g.sample_onehot(v[0], gumbel, 37, 0.01);
+            vec![g.mul(sample, v[1]), g.mul(p, v[1])]
+        }),
+        larger("categorical_nll", &[("a", &[3, 245]), ("t", &[3, 245]), ("w", &[3, 49])], |g, v| {
+            vec![g.categorical_nll(v[0], v[1], Some(v[2]), &[3, 2])]
+        }),
+        larger("normal_nll", &[("mu", &[9, 1001]), ("x", &[9, 1001])], |g, v| vec![g.normal_nll(v[0], v[1], 9)]),
+        larger("twohot_nll", &[("a", &[9, 255]), ("target", &[9])], |g, v| {
+            vec![g.twohot_nll(v[0], v[1], &symexp_bins(255, 20.0))]
+        }),
+        larger("twohot_mean", &[("a", &[9, 101])], |g, v| vec![g.twohot_mean(v[0], &symexp_bins(101, 3.0))]),
+        larger("lambda_return", &[("r", &[7, 301]), ("v", &[7, 301]), ("discount", &[7, 301])], |g, v| {
+            vec![g.lambda_return(v[0], v[1], Discount::Tensor(v[2]), 0.95), g.cumulative_discount(v[2], None)]
+        }),
+        larger("mean", &[("x", &[7, 301])], |g, v| vec![v[0], g.floor(v[0], 0.1)]),
+    ]
+}
+
+#[test]
+fn every_op_is_the_same_function() {
+    let Some(rig) = Rig::new() else { return };
+    let pool = Arc::new(Pool::new(1).unwrap());
+    let (mut failed, mut skipped) = (Vec::new(), BTreeSet::new());
+    let all = cases().into_iter().map(|case| (case, BOUND));
+    for (case, bound) in all.chain(larger_cases().into_iter().map(|case| (case, LARGER_BOUND))) {
+        match check(&case, &pool, &rig.kernels) {
+            Ok(Comparison { outcome, .. }) => {
+                println!(
+                    "{:44} {:5} numbers, worst {:.2e} at {}",
+                    outcome.name, outcome.checked, outcome.worst, outcome.at
+                );
+                if !outcome.passes(bound) {
+                    failed.push(format!("{}: {:.2e} at {}", outcome.name, outcome.worst, outcome.at));
+                }
+            }
+            Err(error) if error.to_string().contains("has no kernel") => {
+                println!("skipped {}: {error}", case.name);
+                skipped.insert(case.name.split_whitespace().next().unwrap().to_string());
+            }
+            Err(error) => failed.push(format!("{}: {error}", case.name)),
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert_eq!(skipped.iter().map(String::as_str).collect::<Vec<_>>(), NOT_YET, "ops without a kernel");
+    assert!(NOT_YET.iter().all(|op| OPS.contains(op)));
+}
+
+/// The same bits for every order of warps and blocks.
+#[test]
+fn no_result_depends_on_an_order() {
+    let Some(rig) = Rig::new() else { return };
+    let pool = Arc::new(Pool::new(1).unwrap());
+    for case in cases().into_iter().chain(larger_cases()) {
+        let [first, second, third] = [0, 1, 2].map(|order| {
+            rig.context.emulator().unwrap().order(order);
+            check(&case, &pool, &rig.kernels).unwrap().device.iter().map(|x| x.to_bits()).collect::<Vec<u64>>()
+        });
+        assert!(!first.is_empty() && first == second && first == third, "{}", case.name);
+    }
+}
+
+#[test]
+fn philox_draws_the_words_of_the_cpu() {
+    let Some(rig) = Rig::new() else { return };
+    let (blocks, stream, seed, step) = (301, 77, 0x0123_4567_89ab_cdef, 0xfeed_0000_0042);
+    let words = Buffer::<u32>::new(&rig.context, 4 * blocks).unwrap();
+    let mut clock = Buffer::<u64>::new(&rig.context, 2).unwrap();
+    clock.upload(rig.stream(), &[seed, step]).unwrap();
+    let (out, clock) = (Out::at(words.address()), In::at(clock.address()));
+    NoiseWords { words: out, clock, blocks, stream }.threads(&rig.kernels, blocks).unwrap();
+    let want: Vec<u32> = (0..blocks as u32).flat_map(|index| philox::block(seed, stream, step, index)).collect();
+    assert_eq!(words.to_vec(rig.stream()).unwrap(), want);
+}
+
+/// Three updates of Adam with clipping and decay, over a group that is no multiple of anything.
+#[test]
+fn adam_moves_parameters_as_on_the_cpu() {
+    let Some(rig) = Rig::new() else { return };
+    let (n, pool) = (40_007, Pool::new(1).unwrap());
+    let mut layout = Layout::new();
+    layout.group("all", [("w".to_string(), vec![n])]);
+    let mut params = Params::<f64>::new(Arc::new(layout));
+    let mut rng = Philox::new(4, philox::stream::TEST, 0);
+    let mut draw = || -> Vec<f32> { (0..n).map(|_| rng.normal() as f32).collect() };
+    let [mut value, mut m, mut v, mut grad] = [(); 4].map(|()| Buffer::<f32>::zeroed(rig.stream(), n).unwrap());
+    let start = draw();
+    value.upload(rig.stream(), &start).unwrap();
+    params.value_mut("w").iter_mut().zip(&start).for_each(|(p, &x)| *p = f64::from(x));
+    let (value_at, m_at, v_at) = (Out::at(value.address()), Out::at(m.address()), Out::at(v.address()));
+    let (grad_at, decays) = (In::at(grad.address()), vec![(Out::at(value.at(5)), 1001), (Out::at(value.at(2000)), 7)]);
+    let group = DeviceGroup { value: value_at, m: m_at, v: v_at, grad: grad_at, len: n, decays };
+    let adam = |t| Adam { decay: 0.01, ..Adam::new(1e-2, 1e-5, 100.0, t) };
+    let device = DeviceAdam::new(rig.stream(), n, adam(5)).unwrap();
+    for t in 5..8 {
+        let g = draw();
+        grad.upload(rig.stream(), &g).unwrap();
+        device.launch(&rig.kernels, &group).unwrap();
+        params.grad.all_mut()[..n].iter_mut().zip(&g).for_each(|(p, &x)| *p = f64::from(x));
+        let norm = global_norm(&params, 0..n, &pool);
+        adam_update(&mut params, 0..n, norm, &adam(t), &[5..1006, 2000..2007], &pool);
+        assert!((device.norm(rig.stream()).unwrap() - norm).abs() < 1e-6 * norm && norm > 100.0, "the norm at {t}");
+    }
+    let arenas = [(&mut value, params.value.all()), (&mut m, params.adam_m.all()), (&mut v, params.adam_v.all())];
+    for (name, (got, want)) in ["p", "m", "v"].iter().zip(arenas) {
+        let got = got.to_vec(rig.stream()).unwrap();
+        let worst = got.iter().zip(want).map(|(&got, want)| (f64::from(got) - want).abs()).fold(0.0, f64::max);
+        println!("adam, three updates, {name}: worst {worst:.2e}");
+        assert!(worst <= BOUND, "{name}: {worst}");
+    }
+}
+
+#[test]
+fn pixels_are_those_of_the_cpu() {
+    let Some(rig) = Rig::new() else { return };
+    let bytes: Vec<u8> = (0..=255).collect();
+    let mut from = Buffer::<u8>::new(&rig.context, 256).unwrap();
+    from.upload(rig.stream(), &bytes).unwrap();
+    let to = Buffer::<f32>::new(&rig.context, 256).unwrap();
+    let pixels = PixelsFromBytes { pixels: Out::at(to.address()), bytes: In::at(from.address()), n: 256 };
+    pixels.threads(&rig.kernels, 256).unwrap();
+    let want: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0 - 0.5).collect();
+    assert_eq!(to.to_vec(rig.stream()).unwrap(), want);
+}
+
+/// Whole training steps of tiny models: every loss and every gradient, with all tensors apart.
+#[test]
+fn a_training_step_is_the_same_function() {
+    let Some(rig) = Rig::new() else { return };
+    let pool = Arc::new(Pool::new(1).unwrap());
+    let mut failed = Vec::new();
+    for case in checks::whole_losses() {
+        match checks::check_kernels(&case, &pool, &rig.kernels) {
+            Ok(Comparison { outcome, .. }) => {
+                println!(
+                    "{:64} {:6} numbers, worst {:.2e} at {}",
+                    case.name, outcome.checked, outcome.worst, outcome.at
+                );
+                if !outcome.passes(checks::KERNEL_BOUND) {
+                    failed.push(format!("{}: {:.2e} at {}", case.name, outcome.worst, outcome.at));
+                }
+            }
+            Err(error) => failed.push(format!("{}: {error}", case.name)),
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// Whole training steps that independent implementations agree on.
+#[test]
+fn golden_steps_are_met() {
+    let Some(rig) = Rig::new() else { return };
+    let pool = Arc::new(Pool::new(1).unwrap());
+    for name in ["tiny", "tiny_clamped", "tiny_grid"] {
+        let file = format!("{}/tests/golden/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
+        let golden = Golden::read(Path::new(&file)).unwrap();
+        let rows = compare_on_device(&golden, &pool, &rig.kernels).unwrap();
+        let failed: Vec<_> = rows.iter().filter(|row| row.fails()).collect();
+        assert!(rows.len() > 50 && failed.is_empty(), "{name}: {failed:?} of {}", rows.len());
+    }
+}
+
+/// A tiny model learns: losses and weights of 20 updates, with gradients from a captured graph, follow the CPU's.
+#[test]
+fn twenty_updates_follow_the_cpu() {
+    let Some(rig) = Rig::new() else { return };
+    let pool = Arc::new(Pool::new(1).unwrap());
+    let case = &checks::whole_losses()[0];
+    let losses = |on_device: bool| {
+        let mut params = checks::parameters::<f32>(&case.model);
+        let mut step = checks::training_step_by(&case.model, &params, &pool, Plan::for_device);
+        let mut device = on_device.then(|| CudaPlan::new(&step.plan, &params, rig.kernels.clone()).unwrap());
+        let mut losses = Vec::new();
+        for _ in 0..20 {
+            match &mut device {
+                Some(device) => {
+                    let run = |plan: &mut _, params: &mut _, clock| device.run(plan, params, clock, false);
+                    step.gradients_by(&mut params, 9, run).unwrap();
+                }
+                None => step.gradients(&mut params, 9),
+            }
+            step.update(&mut params);
+            losses.push(["model_loss", "actor_loss", "value_loss"].map(|name| {
+                step.metrics().find(|(metric, _)| *metric == name).expect("a training step has this loss").1
+            }));
+        }
+        losses
+    };
+    let (got, want) = (losses(true), losses(false));
+    let apart =
+        got.iter().flatten().zip(want.iter().flatten()).map(|(got, want)| (got - want).abs() / want.abs().max(1.0));
+    let worst = apart.fold(0.0, |worst: f64, x| if x <= worst { worst } else { x });
+    println!("20 updates: worst loss {worst:.2e}, model loss from {} to {}", want[0][0], want[19][0]);
+    assert!(worst <= 1e-4 && want[19][0] < want[0][0], "{worst}");
+}
+
+/// With shared memory and replayed from a graph, a training step has the bits of one launched kernel by kernel, at every step of the clock.
+#[test]
+fn a_replayed_step_is_the_eager_one() {
+    let Some(rig) = Rig::new() else { return };
+    let pool = Arc::new(Pool::new(1).unwrap());
+    let case = &checks::whole_losses()[0];
+    let run = |eager: bool, order: u64| {
+        rig.context.emulator().unwrap().order(order);
+        let mut params = checks::parameters::<f32>(&case.model);
+        let mut step = checks::training_step_by(&case.model, &params, &pool, Plan::for_device);
+        let mut device = CudaPlan::new(&step.plan, &params, rig.kernels.clone()).unwrap();
+        let gradients: Vec<Vec<u32>> = (0..4)
+            .map(|number| {
+                let clock = Clock { seed: 9, step: number };
+                device.run(&mut step.plan, &mut params, clock, eager).unwrap();
+                params.grad.all().iter().map(|g| g.to_bits()).collect()
+            })
+            .collect();
+        assert!(gradients.iter().skip(1).all(|g| *g != gradients[0]), "the clock moves the noise");
+        (gradients, device.launches().unwrap())
+    };
+    let (eager, none) = run(true, 0);
+    let (replayed, launches) = run(false, 0);
+    println!("{}: {} launches in the captured graph", case.name, launches.unwrap());
+    assert_eq!(none, None);
+    assert!(eager == replayed, "replayed differs from eager");
+    assert!(eager == run(false, 1).0, "another order of warps gives other bits");
+}
