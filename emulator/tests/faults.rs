@@ -4,9 +4,7 @@ mod device;
 
 use device::{Arg, Device, fixture, numbers};
 use dreamer_emulator::fault::{Fault, Kind};
-use dreamer_emulator::fault::{Fault, Kind};
 use dreamer_emulator::machine::{self, Launch};
-use dreamer_emulator::ptx::Module;
 use dreamer_emulator::ptx::Module;
 
 /// The fault's kind, after a check that its sentence has these words.

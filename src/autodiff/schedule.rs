@@ -145,12 +145,27 @@ impl<'a, R: Real> Scheduler<'a, R> {
                 if inside == s.len && touched.iter().all(|&u| s.offset <= all[u].0 && all[u].1 <= s.end()) {
                     tasks.push(Task::Zero { sweep, site: s, rows });
                 } else {
-                    for &u in &touched {
-                        let (start, end, rows, _) = all[u];
+                    let mut clear = |start: usize, end: usize, rows: usize| {
                         let site = Site { root: s.root, offset: start, len: end - start, stopped: false };
                         tasks.push(Task::Zero { sweep, site, rows });
+                    };
+                    let mut spans: Vec<(usize, usize, usize)> = Vec::new();
+                    for &u in &touched {
+                        let (start, end, rows, _) = all[u];
+                        clear(start, end, rows);
+                        spans.push((start, end, rows));
                     }
-                    // Parts of the range that no visited call wrote (the host did) are never read back.
+                    // What no visited call wrote (the host did) is added to like the rest, though nobody reads it.
+                    spans.extend(all.iter().filter(|u| u.3).map(|u| (u.0, u.1, u.2)));
+                    spans.sort_unstable();
+                    let mut at = s.offset;
+                    for (start, end, rows) in spans.into_iter().chain([(s.end(), s.end(), 1)]) {
+                        if at < start.min(s.end()) {
+                            let gap = start.min(s.end()) - at;
+                            clear(at, at + gap, if gap.is_multiple_of(rows) { rows } else { 1 });
+                        }
+                        at = at.max(end);
+                    }
                 }
                 touched.into_iter().for_each(|u| all[u].3 = true);
             }

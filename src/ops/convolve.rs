@@ -212,3 +212,132 @@ pub(super) fn add_bias<R: Real>(bias: &[R], rows: &mut [R]) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Philox, philox::stream};
+
+    const FULL: Precision = Precision::Full;
+
+    /// Sizes of the published networks and odd ones: (h, w, c, kernel, stride, pad, n).
+    const SIZES: [(usize, usize, usize, usize, usize, usize, usize); 9] = [
+        (64, 64, 3, 4, 2, 0, 8),
+        (31, 31, 8, 4, 2, 0, 16),
+        (14, 14, 16, 4, 2, 0, 32),
+        (6, 6, 5, 4, 2, 0, 7),
+        (13, 13, 5, 5, 2, 0, 9),
+        (30, 30, 4, 6, 2, 0, 8),
+        (64, 64, 3, 6, 2, 0, 4),
+        (17, 23, 2, 5, 3, 0, 33),
+        (9, 11, 3, 3, 1, 1, 5),
+    ];
+
+    fn numbers(seed: u64, len: usize) -> Vec<f64> {
+        let mut random = Philox::new(seed, stream::TEST, 0);
+        (0..len).map(|_| random.normal()).collect()
+    }
+
+    fn packed(pack: &Pack, source: &[f64]) -> Vec<f64> {
+        let mut out = vec![0.0; gemm::packed_len::<f64>(FULL, pack.rows, pack.columns)];
+        match &pack.order {
+            Order::Rows => gemm::pack_b(FULL, source, pack.rows, pack.columns, pack.columns, &mut out),
+            Order::Columns => gemm::pack_bt(FULL, source, pack.rows, pack.columns, pack.rows, &mut out),
+            Order::Table(table) => gemm::pack_table(FULL, source, table, pack.rows, pack.columns, &mut out),
+        }
+        out
+    }
+
+    fn close(what: &str, got: &[f64], want: &[f64]) {
+        for (i, (got, want)) in got.iter().zip(want).enumerate() {
+            assert!((got - want).abs() <= 1e-11 * (1.0 + want.abs()), "{what}: element {i} is {got}, not {want}");
+        }
+    }
+
+    /// Windows read in the image give what gathered windows give: the product to the bit, the gradients but for the order of sums.
+    #[test]
+    fn windows_in_the_image_are_those_that_are_gathered() {
+        let mut read = 0;
+        for (i, (h, w, c, kernel, stride, pad, n)) in SIZES.into_iter().enumerate() {
+            let windows = Windows::over(h, w, c, kernel, stride, pad);
+            read += usize::from(windows.sliding().is_some());
+            let (images, seed) = (2, 10 * i as u64);
+            let x = numbers(seed, images * windows.image());
+            let b = numbers(seed + 1, windows.patch() * n);
+            let dy = numbers(seed + 2, images * windows.count() * n);
+            let mut memory = vec![f64::NAN; scratch(FULL, &windows, n)];
+            let mut patches = vec![0.0; images * windows.count() * windows.patch()];
+            let each = patches.chunks_exact_mut(windows.count() * windows.patch());
+            x.chunks_exact(windows.image()).zip(each).for_each(|(x, patches)| windows.gather(x, patches));
+
+            let order = Pack {
+                input: 0,
+                rows: windows.patch(),
+                columns: n,
+                order: Order::Rows,
+                backward: false,
+                precision: FULL,
+            };
+            let b = packed(&order, &b);
+            let (m, k) = (images * windows.count(), windows.patch());
+            let (mut got, mut want) = (dy.clone(), dy.clone());
+            product(FULL, &windows, n, &x, &b, &mut got, false, &mut memory);
+            gemm::gemm_packed(FULL, m, n, k, &patches, k, &b, &mut want, n, false);
+            assert!(got == want, "{h}x{w}: the product differs");
+            product(FULL, &windows, n, &x, &b, &mut got, true, &mut memory);
+            gemm::gemm_packed(FULL, m, n, k, &patches, k, &b, &mut want, n, true);
+            close("the sum", &got, &want);
+
+            let (mut got, mut want) = (vec![1.0; k * n], vec![1.0; k * n]);
+            gradient(FULL, &windows, n, &x, &dy, &mut got, &mut memory);
+            gemm::gemm_tn(FULL, 0..k, n, m, &patches, k, &dy, n, &mut want, n);
+            close("the gradient", &got, &want);
+            let mut turned = vec![1.0; k * n];
+            gradient_transposed(FULL, &windows, n, &x, &dy, &mut turned, &mut memory);
+            let back: Vec<f64> = (0..k * n).map(|i| turned[i % n * k + i / n]).collect();
+            close("the transposed gradient", &back, &want);
+        }
+        assert_eq!(read, 7, "sizes of both kinds are tested");
+    }
+
+    /// Phases give what adding up windows gives, also where the rule would not choose them.
+    #[test]
+    fn phases_are_the_sum_of_windows() {
+        for (i, (h, w, c, kernel, stride, _, n)) in SIZES.into_iter().enumerate() {
+            let windows = Windows::over(h, w, c, kernel, stride, 0);
+            let plain = Spread { windows, n, phases: None, precision: FULL };
+            let by_phases = Spread { phases: Some(Phases::always(windows, n, FULL)), ..plain };
+            let y = numbers(7 * i as u64, 2 * windows.count() * n);
+            let weight = numbers(7 * i as u64 + 1, n * windows.patch());
+            let at = |j: usize, p: usize, q: usize, co: usize| ((j * kernel + p) * kernel + q) * c + co;
+            let images = [plain, by_phases].map(|spread| {
+                let b = packed(&spread.pack(0, Order::Rows, false, at), &weight);
+                let mut images = numbers(3, 2 * windows.image());
+                spread.run(&y, &b, &mut images, &mut vec![f64::NAN; spread.scratch()]);
+                images
+            });
+            close("the image", &images[1], &images[0]);
+        }
+        let chosen =
+            SIZES.iter().filter(|s| Phases::of(Windows::over(s.0, s.1, s.2, s.3, s.4, s.5), s.6, FULL).is_some());
+        let chosen = chosen.count();
+        assert!(chosen > 0 && chosen < SIZES.len(), "the rule chooses phases {chosen} times");
+    }
+
+    /// The level is fixed for a process, so the tests above run again in child processes.
+    #[test]
+    fn every_level() {
+        use crate::device::simd::Level;
+        for name in ["portable", "avx2", "avx512"] {
+            if Level::named(name).unwrap() > Level::detect() {
+                println!("skipped {name}: this processor has {:?}", Level::detect());
+                continue;
+            }
+            let program = std::env::current_exe().unwrap();
+            let tests = ["windows_in_the_image", "phases_are_the_sum"];
+            let child = std::process::Command::new(program).args(tests).env("DREAMER_SIMD", name).output().unwrap();
+            let said = String::from_utf8_lossy(&child.stdout);
+            assert!(child.status.success() && said.contains("2 passed"), "at {name}: {said}");
+        }
+    }
+}

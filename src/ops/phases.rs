@@ -37,12 +37,17 @@ impl Phases {
             Precision::Full => 14,
             Precision::Bf16 => 28,
         };
-        let phases = Phases { windows, input, taps: windows.kernel.div_ceil(windows.stride), precision };
+        let phases = Phases::always(windows, input, precision);
         let lanes = |n: usize| n.next_multiple_of(16);
         let (w, taps) = (&windows, phases.taps);
         let here = w.oh * taps * phases.across() * taps * input * lanes(phases.columns());
         let there = w.count() * (input * lanes(w.patch()) + adding * w.patch());
         (w.pad == 0 && here < there && phases.sliding(taps).suits(precision)).then_some(phases)
+    }
+
+    /// The phases, for windows without padding.
+    pub fn always(windows: Windows, input: usize, precision: Precision) -> Phases {
+        Phases { windows, input, taps: windows.kernel.div_ceil(windows.stride), precision }
     }
 
     /// Windows of x side by side.
