@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use dreamer_fast::base::Philox;
-use dreamer_fast::config::{Activation, Config, Precision, check_resume};
-use dreamer_fast::device::gemm::{self, HEIGHT, MatrixMut, Precision::Bf16};
+use dreamer_fast::config::{Activation, Config, Norm, Precision, check_resume};
+use dreamer_fast::device::gemm::{self, HEIGHT, MatrixMut, Precision::Bf16, Sliding};
 use dreamer_fast::device::simd::{Level, level};
 use dreamer_fast::device::{Pool, gemm::BLOCK};
 use dreamer_fast::dreamer::checks::{parameters, training_step, whole_losses};
@@ -116,6 +116,63 @@ fn the_weight_gradient_is_the_product_of_rounded_operands() {
         gemm::gemm_tn(Bf16, 0..k, n, m, &x, ldx, &dy, ldy, &mut c, n);
         assert_product("gemm_tn", [k, n, m], |i, p| x[p * ldx + i], |p, j| dy[p * ldy + j], |i, j| old[i * n + j], &c);
     }
+}
+
+/// Windows of `kernel` by `kernel` pixels of `channels`, `stride` apart, over `[size, size]` pixels, and their matrix.
+fn windows(kernel: usize, stride: usize, channels: usize, size: usize, image: &[f32]) -> (Sliding, Vec<f32>) {
+    let (count, run, line) = ((size - kernel) / stride + 1, kernel * channels, size * channels);
+    let (step, stride) = (stride * channels, stride * line);
+    let sliding = Sliding { down: count, across: count, runs: kernel, run, step, stride, line };
+    let mut rows = Vec::new();
+    for window in 0..count * count {
+        let first = window / count * stride + window % count * step;
+        (0..kernel).for_each(|y| rows.extend_from_slice(&image[first + y * line..][..run]));
+    }
+    (sliding, rows)
+}
+
+#[test]
+fn windows_in_the_image_are_those_that_were_gathered() {
+    for [kernel, stride, channels, size, n] in
+        [[4, 2, 3, 12, 5], [5, 2, 4, 13, 40], [6, 2, 3, 20, 16], [3, 1, 2, 9, 33]]
+    {
+        let image = matrix(20, 1, size * size * channels, size * size * channels);
+        let (sliding, rows) = windows(kernel, stride, channels, size, &image);
+        let (m, k) = (sliding.rows(), sliding.columns());
+        let name = format!("{sliding:?}");
+
+        let panels = packed(&matrix(21, k, n, n), k, n, n);
+        let (mut c, mut gathered) = (vec![f32::NAN; m * n], vec![f32::NAN; m * n]);
+        gemm::gemm_packed(Bf16, m, n, k, &rows, k, &panels, &mut gathered, n, false);
+        let mut pairs = vec![f32::NAN; gemm::image_len(Bf16, image.len())];
+        gemm::copy_image(Bf16, &image, &mut pairs);
+        gemm::gemm_windows(Bf16, &sliding, 0..k, k, n, &pairs, &panels, &mut c, false, &[]);
+        assert_eq!(bits(&c), bits(&gathered), "{name}");
+
+        let (dy, old) = (matrix(22, m, n, n), matrix(23, k, n, n));
+        let mut c = old.clone();
+        let mut pairs = vec![f32::NAN; image.len()];
+        gemm::copy_image_tn(Bf16, sliding.step, &image, &mut pairs);
+        gemm::gemm_windows_tn(Bf16, &sliding, n, &pairs, &dy, &mut c, [&[], &[]]);
+        assert_product(&name, [k, n, m], |i, p| rows[p * k + i], |p, j| dy[p * n + j], |i, j| old[i * n + j], &c);
+    }
+}
+
+#[test]
+fn windows_of_odd_runs_do_not_suit() {
+    let (sliding, _) = windows(3, 2, 1, 9, &matrix(24, 1, 81, 81));
+    assert!(!sliding.suits(Bf16) && sliding.suits(gemm::Precision::Full));
+}
+
+#[test]
+fn a_table_packs_what_it_lists() {
+    let (k, n) = (7, 37);
+    let b = matrix(25, k, n, n);
+    let table: Vec<u32> = (0..k * n).map(|i| if i % 5 == 0 { u32::MAX } else { (k * n - 1 - i) as u32 }).collect();
+    let listed: Vec<f32> = table.iter().map(|&at| if at == u32::MAX { 0.0 } else { b[at as usize] }).collect();
+    let mut out = vec![f32::NAN; gemm::packed_len::<f32>(Bf16, k, n)];
+    gemm::pack_table(Bf16, &b, &table, k, n, &mut out);
+    assert_eq!(bits(&out), bits(&packed(&listed, k, n, n)));
 }
 
 /// `round(sum + a b)` in f64, which holds products of bf16 and enough of a sum to round it.
@@ -246,10 +303,15 @@ fn closeness(got: &[f32], want: &[f32]) -> (f64, f64) {
 
 /// Smallest cosine and largest relative error of a gradient. Measured over the models of this file: 0.9993 and 0.038, but 0.98 and
 /// 0.21 where convolutions end in ReLU: a unit near zero is on in one precision and off in the other, and few units share a
-/// gradient here.
+/// gradient here; and 0.9976 and 0.083 before a layer norm, which takes the mean and a projection out of a gradient, so that what is
+/// left is small beside what was rounded.
 fn tolerance(model: &Model) -> (f64, f64) {
     let units = matches!(model.observation, Observation::Image { .. }) && model.config.cnn_act == Activation::Relu;
-    if units { (0.96, 0.3) } else { (0.998, 0.06) }
+    match (units, model.config.norm) {
+        (true, _) => (0.96, 0.3),
+        (false, Norm::None) => (0.998, 0.06),
+        (false, _) => (0.995, 0.12),
+    }
 }
 
 /// Largest relative difference of a loss or another metric; 0.0095 is measured.

@@ -44,9 +44,10 @@ pub struct Policy<R: Real> {
 }
 
 impl<R: Real> Policy<R> {
-    /// A policy for `n` environments; with `decode` it also gives the reconstruction of each observation.
+    /// A policy for `n` environments; with `decode` it also gives the reconstruction of each observation. Its products are in full
+    /// precision: it has few rows, and what an agent does should not hang on a rounding that training alone gains by.
     pub fn new(model: &Model, params: &Params<R>, n: usize, with_decoder: bool, pool: &Arc<Pool>) -> Self {
-        let mut g = model.graph(&params.layout);
+        let mut g = Graph::new(params.layout.clone());
         let mut shape = vec![n];
         shape.extend(model.observation.shape());
         let obs = g.input("obs", &shape);

@@ -86,7 +86,8 @@ pub(super) struct Product<E> {
 pub(super) struct Gradient<E> {
     pub windows: Sliding,
     pub n: usize,
-    /// In pairs: each element with its neighbour in the next window.
+    /// In pairs: each element with its neighbour in the next window. The last window of an odd row has none; whatever stands in its
+    /// place is multiplied by a zero of dY, so it must be finite.
     pub image: *const E,
     pub dy: *const E,
     pub c: *mut E,
