@@ -19,7 +19,6 @@ use dreamer_fast::ops::gaussian::Gaussian;
 use dreamer_fast::ops::lambda_return::Discount;
 use dreamer_fast::ops::registry::{OPS, cases};
 use dreamer_fast::ops::twohot::symexp_bins;
-use dreamer_fast::run::args::Precision;
 use dreamer_fast::run::parity::{Golden, compare_on_device};
 
 use crate::Rig;
