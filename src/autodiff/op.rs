@@ -181,8 +181,9 @@ pub struct Launch<'a> {
     pub constants: In<f32>,
 }
 
+/// The error of an op without kernels.
 #[cfg(feature = "cuda")]
-fn not_on_cuda(name: &str) -> Result<()> {
+pub(crate) fn not_on_cuda(name: &str) -> Result<()> {
     Err(Error::new(format!("{name} has no kernel: use --device cpu.")))
 }
 

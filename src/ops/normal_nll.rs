@@ -20,7 +20,7 @@ use crate::base::Real;
 use crate::device::simd::vectorize;
 #[cfg(feature = "cuda")]
 use crate::{
-    autodiff::op::Launch,
+    autodiff::op::{Launch, not_on_cuda},
     base::Result,
     device::cuda::kernels::{Entry, NormalNllBackward, NormalNllForward},
 };
@@ -111,6 +111,9 @@ impl<R: Real> Op<R> for NormalNll {
 
     #[cfg(feature = "cuda")]
     fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        if self.channels.is_some() {
+            return not_on_cuda("weighted_normal_nll");
+        }
         let ([mu, x, ..], rows, n) = (io.x, self.rows, self.n);
         let constant = (HALF_LN_TAU * n as f64) as f32;
         NormalNllForward { nll: io.y[0], mu, x, rows, n, constant }.warps(io.on, rows)
@@ -118,6 +121,9 @@ impl<R: Real> Op<R> for NormalNll {
 
     #[cfg(feature = "cuda")]
     fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        if self.channels.is_some() {
+            return not_on_cuda("weighted_normal_nll");
+        }
         let ([mu, x, ..], rows, n) = (io.x, self.rows, self.n);
         NormalNllBackward { dmu: io.dx[0], dnll: io.dy[0].read(), mu, x, rows, n }.threads(io.on, rows * n)
     }

@@ -24,7 +24,8 @@ use dreamer_fast::run::parity::{Golden, compare_on_device};
 use crate::Rig;
 
 /// Ops that have no kernel. docs/cuda.md names them.
-const NOT_YET: &[&str] = &[];
+const NOT_YET: &[&str] =
+    &["layer_norm", "norm_gru_cell", "rms_norm", "silu", "symexp", "symlog", "weighted_normal_nll"];
 
 /// Largest error that passes in the larger cases: sums of up to 1700 products.
 const LARGER_BOUND: f64 = 4e-6;
@@ -135,9 +136,15 @@ fn no_result_depends_on_an_order() {
     for case in cases().into_iter().chain(larger_cases()) {
         let [first, second, third] = [0, 1, 2].map(|order| {
             rig.context.emulator().unwrap().order(order);
-            check(&case, &pool, &rig.kernels).unwrap().device.iter().map(|x| x.to_bits()).collect::<Vec<u64>>()
+            let compared = match check(&case, &pool, &rig.kernels) {
+                // Which ops these are, `every_op_is_the_same_function` knows.
+                Err(error) if error.to_string().contains("has no kernel") => return None,
+                compared => compared.unwrap(),
+            };
+            Some(compared.device.iter().map(|x| x.to_bits()).collect::<Vec<u64>>())
         });
-        assert!(!first.is_empty() && first == second && first == third, "{}", case.name);
+        let Some(bits) = &first else { continue };
+        assert!(!bits.is_empty() && first == second && first == third, "{}", case.name);
     }
 }
 
@@ -209,7 +216,7 @@ fn pixels_are_those_of_the_cpu() {
 fn a_training_step_is_the_same_function() {
     let Some(rig) = Rig::new() else { return };
     let pool = Arc::new(Pool::new(1).unwrap());
-    let mut failed = Vec::new();
+    let (mut failed, mut skipped) = (Vec::new(), 0);
     for case in checks::whole_losses() {
         match checks::check_kernels(&case, &pool, &rig.kernels) {
             Ok(Comparison { outcome, .. }) => {
@@ -221,10 +228,15 @@ fn a_training_step_is_the_same_function() {
                     failed.push(format!("{}: {:.2e} at {}", case.name, outcome.worst, outcome.at));
                 }
             }
+            Err(error) if NOT_YET.iter().any(|op| error.to_string().starts_with(&format!("{op} has no kernel"))) => {
+                println!("skipped {}: {error}", case.name);
+                skipped += 1;
+            }
             Err(error) => failed.push(format!("{}: {error}", case.name)),
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
+    assert_eq!(skipped, 3, "models whose ops have no kernels");
 }
 
 /// Whole training steps that independent implementations agree on.
