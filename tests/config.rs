@@ -180,7 +180,6 @@ fn contradictions_between_keys_are_refused_by_name() {
         (&["weight_decay_pattern=(rssm|actor)"], &["weight_decay_pattern"]),
         (&["task=Pendulum-v1", "expert_episodes=5"], &["Pendulum-v1", "expert_episodes = 5"]),
         (&["expert_episodes=5", "action_repeat=2", "train_every=32"], &["expert_episodes = 5", "action_repeat = 2"]),
-        (&["pixel_object_weight=10"], &["pixel_object_weight = 10", "symbolic", "object_weight"]),
         (&["reward_fraction=0.75", "win_fraction=0.5"], &["reward_fraction = 0.75", "win_fraction = 0.5"]),
         (&["value_actor_grad=1", "slow_value=0"], &["value_actor_grad = 1", "reinforce"]),
         (&["value_actor_grad=1", "actor_grad=mixed"], &["value_actor_grad = 1", "slow_value = 0.02"]),

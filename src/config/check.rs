@@ -89,14 +89,6 @@ impl Config {
                 self.expert_episodes, self.action_repeat
             ),
         );
-        let pixels = matches!(self.observation, Observation::RgbPartial | Observation::RgbFull);
-        refuse(
-            self.pixel_object_weight != 1.0 && !pixels,
-            format!(
-                "pixel_object_weight = {} is for pictures, but observation = {}: use object_weight for a symbolic observation",
-                self.pixel_object_weight, self.observation
-            ),
-        );
         refuse(
             self.reward_fraction + self.win_fraction > 1.0,
             format!(

@@ -210,11 +210,9 @@ keys! {
         unimix: f64 = 0.0, Within(0.0, 0.5), fixed;
         /// How a symbolic observation is judged.
         symbolic_loss: SymbolicLoss = SymbolicLoss::Normal, Any, fixed;
-        /// Weight of cells that hold an object (key, door, goal, ball, box, lava) in the categorical loss of a symbolic observation; without
-        /// effect on pixels and vectors.
+        /// Weight of cells that hold an object (key, door, goal, ball, box, lava): of their variables in the categorical loss of a symbolic
+        /// observation, of their pixels in the loss of an rgb one; without effect on vectors.
         object_weight: f64 = 1.0, Above(0.0), fixed;
-        /// Weight of the pixels of tiles that hold an object, in the loss of an rgb observation.
-        pixel_object_weight: f64 = 1.0, Above(0.0), fixed;
         /// Whether the numbers of a vector observation are seen, and predicted, through symlog; without effect on pixels and cells.
         symlog_obs: bool = false, Any, fixed;
         /// Output distribution of the reward head.

@@ -141,7 +141,7 @@ pub fn whole_losses() -> Vec<WholeLoss> {
                 gru_norm: Norm::Rms,
                 dense_act: Activation::Silu,
                 cnn_act: Activation::Silu,
-                pixel_object_weight: 10.0,
+                object_weight: 10.0,
                 image_scale: 0.5,
                 reward_loss_scale: 3.0,
                 actor_grad: ActorGrad::Mixed,
@@ -262,7 +262,7 @@ pub fn batch(model: &Model) -> Vec<(&'static str, Vec<f64>)> {
     ];
     let weights = match model.observation {
         Observation::Symbolic { cells, .. } if model.categorical_observation() => n * cells,
-        Observation::Image { height, width, .. } if c.pixel_object_weight != 1.0 => n * height * width,
+        Observation::Image { height, width, .. } if c.object_weight != 1.0 => n * height * width,
         _ => 0,
     };
     if weights > 0 {

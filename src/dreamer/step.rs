@@ -46,7 +46,7 @@ impl Batch {
             super::Observation::Symbolic { cells, .. } if model.categorical_observation() => {
                 Some(g.input("batch.weight", &[t * b, cells]))
             }
-            super::Observation::Image { height, width, .. } if model.config.pixel_object_weight != 1.0 => {
+            super::Observation::Image { height, width, .. } if model.config.object_weight != 1.0 => {
                 Some(g.input("batch.weight", &[t * b, height * width]))
             }
             _ => None,

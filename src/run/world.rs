@@ -32,7 +32,7 @@ pub struct World {
     /// What an environment says of itself.
     pub spec: env::Spec,
     options: env::Options,
-    /// For `pixel_object_weight`, where pixels have weights.
+    /// Where pixels have weights.
     object_tiles: Option<Arc<ObjectTiles>>,
 }
 
@@ -73,8 +73,8 @@ impl World {
         };
         let model = Model::new(config, observation, actions)?;
         let layout = Layout { key: key.to_string(), shape, observation: kind, action };
-        let weighted = config.pixel_object_weight != 1.0;
-        let object_tiles = spec.tile_size.filter(|_| weighted).map(|size| Arc::new(ObjectTiles::new(size)));
+        let object_tiles =
+            spec.tile_size.filter(|_| config.object_weight != 1.0).map(|size| Arc::new(ObjectTiles::new(size)));
         Ok(World { model, layout, spec, options, object_tiles })
     }
 
@@ -135,18 +135,18 @@ impl World {
         }
     }
 
-    /// Weights of the cells of symbolic observations, or of the pixels of pictures: `object_weight`, or `pixel_object_weight`, where there is an
-    /// object, otherwise 1.
+    /// Weights of the cells of symbolic observations, or of the pixels of pictures: `object_weight` where there is an object, otherwise 1.
     pub fn weights(&self, bytes: &[u8], out: &mut [f32]) {
-        let (cell_weight, pixel_weight) =
-            (self.config().object_weight as f32, self.config().pixel_object_weight as f32);
+        let weight = self.config().object_weight as f32;
         match (&self.object_tiles, &self.model.observation) {
             (Some(tiles), &dreamer::Observation::Image { height, width, .. }) => {
-                tiles.weights(bytes, height, width, pixel_weight, out);
+                tiles.weights(bytes, height, width, weight, out);
             }
+            // Pictures that are not made of tiles.
+            (None, dreamer::Observation::Image { .. }) => out.fill(1.0),
             _ => {
                 for (cell, out) in bytes.chunks_exact(3).zip(out) {
-                    *out = if OBJECTS.contains(&cell[0]) { cell_weight } else { 1.0 };
+                    *out = if OBJECTS.contains(&cell[0]) { weight } else { 1.0 };
                 }
             }
         }
