@@ -1,11 +1,12 @@
 //! A profile by the emulated driver: not where time goes, which an interpreter cannot know, but what kernels do, beside the least that the ops
 //! need, and the floor of an update on a stated GPU.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::counters::{Counters, Counts, batches, extrapolate, parse};
-use super::label::{Pass, labels};
-use super::roofline::{Floor, Need, Needs, needs, owner};
+use super::label::labels;
+use super::roofline::{Floor, Need, Needs, Room, needs, room_of};
 use crate::autodiff::{Params, Plan};
 use crate::base::Result;
 use crate::device::Pool;
@@ -96,7 +97,8 @@ pub fn tables(work: &Work, batch: usize, gpu: &Gpu) -> String {
     };
     format!(
         "{counted}\n\nBy kernel. Bytes moved are whole sectors of 32 bytes; distinct bytes are what each launch has to move at least.\n{}\n\
-         By op. Operations and minimal bytes are those of the ops' `cost()`; of a backward pass the bytes of the forward pass.\n{}\n{}",
+         By file of src/ops and kernels. Operations and minimal bytes are those of the ops' `cost()`; of a backward pass the bytes of the forward pass. \
+         What a kernel does for ops of another file, as activation_differentiate does, counts where the kernel is.\n{}\n{}",
         by_kernel(&work.counts, gpu),
         by_op(work, gpu),
         floor(work, gpu)
@@ -164,7 +166,7 @@ fn by_kernel(counts: &Counts, gpu: &Gpu) -> Table {
 
 fn by_op(work: &Work, gpu: &Gpu) -> Table {
     let mut table = Table::new(&[
-        "op",
+        "ops of",
         "pass",
         ">calls",
         ">launches",
@@ -175,20 +177,22 @@ fn by_op(work: &Work, gpu: &Gpu) -> Table {
         ">floor us",
         ">of it launches",
     ]);
-    let mut rows: Vec<((String, Pass), Need, Counters)> = work
-        .needs
-        .iter()
-        .map(|(key, need)| {
-            let own = work.counts.iter().filter(|(kernel, _)| owner(kernel, &work.needs).as_ref() == Some(key));
-            (key.clone(), *need, own.fold(Counters::default(), |sum, (_, counters)| sum.add(counters)))
-        })
-        .collect();
+    let mut rooms: BTreeMap<Room, (Need, Counters)> =
+        work.needs.iter().map(|(&room, &need)| (room, (need, Counters::default()))).collect();
+    for (kernel, counters) in &work.counts {
+        if let Some(room) = room_of(kernel) {
+            let (_, sum) = rooms.entry(room).or_default();
+            *sum = sum.add(counters);
+        }
+    }
+    let mut rows: Vec<(Room, Need, Counters)> =
+        rooms.into_iter().map(|(room, (need, sum))| (room, need, sum)).collect();
     let floor = |need: &Need, counters: &Counters| Floor::new(need, counters.launches, gpu);
     rows.sort_by(|a, b| floor(&b.1, &b.2).least().total_cmp(&floor(&a.1, &a.2).least()));
-    for ((op, pass), need, counters) in &rows {
+    for ((file, pass), need, counters) in &rows {
         let floor = floor(need, counters);
         table.row([
-            if op.is_empty() { "(gradients)".into() } else { op.clone() },
+            if file.is_empty() { "(gradients)".into() } else { file.to_string() },
             pass.name().into(),
             need.calls.to_string(),
             format!("{:.0}", counters.launches),

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::label::{Label, Pass};
+use crate::device::cuda::kernels::{NAMES, SOURCES};
 use crate::run::args::Gpu;
+use crate::run::rooms::file_of;
 
 /// Operations and bytes that cannot be fewer.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -17,17 +19,20 @@ pub struct Need {
     pub bytes: f64,
 }
 
-/// By op and pass.
-pub type Needs = BTreeMap<(String, Pass), Need>;
+/// A file of `src/ops` with all its ops, which is also a file of `kernels`; empty for the clearing of gradients. And one of its passes.
+pub type Room = (&'static str, Pass);
+
+/// By room.
+pub type Needs = BTreeMap<Room, Need>;
 
 /// The needs of a plan whose steps have these labels, and of the optimizer of `params` parameters.
 pub fn needs<'a>(labels: impl Iterator<Item = &'a Label>, params: usize) -> Needs {
     let mut needs = Needs::new();
-    let mut add = |op: &str, pass, flops, bytes| {
-        let need = needs.entry((op.to_string(), pass)).or_default();
+    let mut add = |file, pass, flops, bytes| {
+        let need: &mut Need = needs.entry((file, pass)).or_default();
         *need = Need { calls: need.calls + 1, flops: need.flops + flops, bytes: need.bytes + bytes };
     };
-    labels.for_each(|label| add(label.op, label.pass, label.flops, label.bytes));
+    labels.for_each(|label| add(file_of(label.op), label.pass, label.flops, label.bytes));
     // The norm reads the gradient; the update reads it again with value and moments, and writes these three. Its operations: (U1) to (U4).
     add("adam", Pass::Forward, 17.0 * params as f64, 32.0 * params as f64);
     needs
@@ -60,16 +65,17 @@ impl Floor {
     }
 }
 
-/// The op and the pass that a kernel belongs to, by its name: `linear_backward_weights` to the weights of `linear`. `None` for a kernel of no op.
-pub fn owner(kernel: &str, needs: &Needs) -> Option<(String, Pass)> {
-    let ops = needs.keys().map(|(op, _)| op).filter(|op| !op.is_empty() && kernel.starts_with(op.as_str()));
-    let op = ops.max_by_key(|op| op.len())?.clone();
-    let pass = match &kernel[op.len()..] {
-        rest if rest.contains("weights") || rest.contains("bias") => Pass::Weights,
-        rest if rest.contains("backward") => Pass::Backward,
+/// The room that a kernel belongs to: its file, and the pass that its name says, such as `linear_backward_weights`. `None` for an unknown kernel.
+pub fn room_of(kernel: &str) -> Option<Room> {
+    let source = NAMES.iter().find(|(_, name)| *name == kernel)?.0;
+    let file = SOURCES[source].name.strip_prefix("kernels/")?.strip_suffix(".cu")?;
+    let pass = match kernel {
+        "activation_differentiate" => Pass::Backward,
+        name if name.contains("weights") || name.contains("bias") => Pass::Weights,
+        name if name.contains("backward") => Pass::Backward,
         _ => Pass::Forward,
     };
-    Some((op, pass))
+    Some((file, pass))
 }
 
 #[cfg(test)]
@@ -77,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernels_belong_to_the_ops_that_they_are_named_after() {
+    fn kernels_meet_the_ops_of_their_file() {
         let label = |op: &'static str, pass| Label {
             op,
             name: String::new(),
@@ -88,15 +94,22 @@ mod tests {
             rows: 1,
             pieces: 1,
         };
-        let labels = [label("mean", Pass::Forward), label("linear", Pass::Forward), label("linear", Pass::Weights)];
+        let labels = [
+            label("mean", Pass::Forward),
+            label("linear", Pass::Forward),
+            label("linear", Pass::Weights),
+            label("gaussian", Pass::Forward),
+            label("sample_gaussian", Pass::Forward),
+        ];
         let needs = needs(labels.iter(), 10);
-        let of = |kernel| owner(kernel, &needs);
-        assert_eq!(of("linear_backward_bias"), Some(("linear".into(), Pass::Weights)));
-        assert_eq!(of("linear_backward_input"), Some(("linear".into(), Pass::Backward)));
-        assert_eq!(of("linear_forward"), Some(("linear".into(), Pass::Forward)));
-        assert_eq!(of("adam_norm"), Some(("adam".into(), Pass::Forward)));
-        assert_eq!(of("fill"), None);
-        assert_eq!(needs[&("adam".to_string(), Pass::Forward)].bytes, 320.0);
+        let key = |kernel| needs.contains_key(&room_of(kernel).unwrap());
+        assert!(["linear_backward_bias", "linear_forward", "mean_forward", "adam_norm"].into_iter().all(key));
+        assert!(!["linear_backward_input", "mean_backward"].into_iter().any(key));
+        // An op by another name than its file.
+        assert_eq!(needs[&("gaussian", Pass::Forward)].calls, 2);
+        assert_eq!(room_of("gaussian_forward"), Some(("gaussian", Pass::Forward)));
+        assert_eq!(room_of("no_kernel"), None);
+        assert_eq!(needs[&("adam", Pass::Forward)].bytes, 320.0);
     }
 
     #[test]
