@@ -2,6 +2,7 @@
 //! compiled by the real NVRTC and run through cudarc on the emulated driver, which checks bounds, unwritten memory and races.
 #![cfg(feature = "cuda")]
 
+mod commands;
 mod compiling;
 mod faults;
 mod functions;

@@ -186,6 +186,17 @@ pub struct ProfileArgs {
 }
 
 impl ProfileArgs {
+    /// Refuses flags that the device has no use for.
+    pub fn check(&self) -> Result<()> {
+        if self.trace.is_some() && self.device != Device::Cpu {
+            return Err(Error::new(format!(
+                "--trace is a record of times: it goes with --device cpu, not {}.",
+                self.device
+            )));
+        }
+        Ok(())
+    }
+
     /// The settings of the run whose updates are profiled; `None` where `--config` names sizes instead.
     pub fn settings(&self) -> Result<Option<Resolved>> {
         if self.config.is_some() {
