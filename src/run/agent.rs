@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::checkpoint::Loaded;
 #[cfg(feature = "cuda")]
 use super::cuda_update::CudaUpdate;
-use super::device::{Device, check};
+use super::device::Device;
+#[cfg(feature = "cuda")]
+use super::device::check;
 use super::world::World;
 use crate::autodiff::Params;
 #[cfg(feature = "cuda")]
@@ -136,6 +138,7 @@ impl Learner {
     /// # Errors
     /// What the device cannot do, by name: a setting, an op without a kernel, a model that its memory does not hold. The learner then stays where
     /// it was.
+    #[cfg_attr(not(feature = "cuda"), expect(unused_variables))]
     pub fn move_to(&mut self, agent: &Agent, device: &Device, eager: bool) -> Result<()> {
         match device {
             Device::Cpu => Ok(()),
@@ -185,7 +188,7 @@ impl Learner {
     }
 
     /// Gradients and update on the device; false where there is none.
-    #[cfg_attr(not(feature = "cuda"), expect(unused_variables, clippy::unnecessary_wraps))]
+    #[cfg_attr(not(feature = "cuda"), expect(unused_variables))]
     fn update_on_device(&mut self, agent: &Agent, seed: u64) -> Result<bool> {
         #[cfg(feature = "cuda")]
         if let Some(device) = &mut self.device {
@@ -199,7 +202,7 @@ impl Learner {
     ///
     /// # Errors
     /// What the device did wrong.
-    #[cfg_attr(not(feature = "cuda"), expect(unused_variables, clippy::unnecessary_wraps))]
+    #[cfg_attr(not(feature = "cuda"), expect(unused_variables))]
     pub fn fetch(&mut self, agent: &mut Agent, moments: bool) -> Result<()> {
         #[cfg(feature = "cuda")]
         if let Some(device) = &mut self.device {
@@ -215,7 +218,6 @@ impl Learner {
     ///
     /// # Errors
     /// What the device did wrong.
-    #[cfg_attr(not(feature = "cuda"), expect(clippy::unnecessary_wraps))]
     pub fn entropies(&mut self) -> Result<[(&'static str, f64); 2]> {
         #[cfg(feature = "cuda")]
         if let Some(device) = &self.device {

@@ -140,6 +140,7 @@ pub type Work = Box<dyn FnMut() -> Result<()>>;
 ///
 /// # Panics
 /// If the mode is not part of a training step.
+#[cfg_attr(not(feature = "cuda"), expect(unused_variables))]
 pub fn work(
     model: &Model,
     mode: BenchMode,

@@ -122,6 +122,7 @@ mod tests {
         assert_eq!(batches(32, 32, 6), Some((2, 4)));
         // 50 rows a batch, 40 tiles: 1 and 5 say 37.75, every other pair up to 5 is further off.
         assert_eq!(batches(50, 50, 5), Some((1, 5)));
+        assert_eq!(batches(50, 50, 2), Some((1, 2)));
         assert_eq!(batches(50, 50, 1), None);
     }
 

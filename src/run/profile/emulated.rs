@@ -20,7 +20,7 @@ use crate::run::cuda_update::CudaUpdate;
 
 /// Floating point operations of an update that are interpreted as they are: minutes of the interpreter. With more, the counts of a batch are
 /// extrapolated from those of two smaller ones.
-const BUDGET: f64 = 8e10;
+const BUDGET: f64 = 3e10;
 
 /// What an update does on a device.
 #[derive(Debug, Clone)]
@@ -41,9 +41,9 @@ pub struct Work {
 /// An op has no kernel; the emulated device's memory is full.
 pub fn count(model: &Model, pool: &Arc<Pool>, kernels: &Arc<Kernels>, emulator: &Emulator) -> Result<Work> {
     let params = checks::parameters::<f32>(model);
-    let mut step = TrainStep::compiled(model, &params, NoiseSource::Drawn, pool, Plan::for_device);
+    let step = TrainStep::compiled(model, &params, NoiseSource::Drawn, pool, Plan::for_device);
     let needs = needs(labels(&step.plan).iter().flatten(), params.layout.len());
-    let launches = CudaUpdate::placed(&step, &params, kernels.clone(), false)?.count_launches(&mut step, &params)?;
+    let launches = CudaUpdate::placed(&step, &params, kernels.clone(), false)?.count_launches(&step, &params)?;
     drop(step);
     let (batch, length) = (model.config.batch_size, model.config.batch_length);
     let most = (batch as f64 * BUDGET / total(&needs).flops) as usize;
