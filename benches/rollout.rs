@@ -8,6 +8,7 @@ use dreamer_fast::device::Pool;
 use dreamer_fast::dreamer::init::init;
 use dreamer_fast::run::args::{BenchConfig, BenchMode};
 use dreamer_fast::run::bench::work::{model, work};
+use dreamer_fast::run::device::Device;
 
 fn rollout(criterion: &mut Criterion) {
     let pool = Arc::new(Pool::new(0).expect("threads start"));
@@ -16,7 +17,8 @@ fn rollout(criterion: &mut Criterion) {
         for mode in [BenchMode::Observe, BenchMode::Imagine] {
             let mut params = Params::new(Arc::new(model.layout()));
             init(&model, &mut params, 0);
-            let mut work = work(&model, mode, params, &pool);
+            let work = work(&model, mode, params, &pool, &Device::Cpu, false);
+            let mut work = work.expect("the CPU has no errors");
             criterion.bench_function(&format!("{} {}", config.name(), mode.name()), |bencher| bencher.iter(&mut work));
         }
     }

@@ -8,6 +8,7 @@ use dreamer_fast::device::Pool;
 use dreamer_fast::dreamer::init::init;
 use dreamer_fast::run::args::{BenchConfig, BenchMode};
 use dreamer_fast::run::bench::work::{model, work};
+use dreamer_fast::run::device::Device;
 
 fn train_step(criterion: &mut Criterion) {
     let pool = Arc::new(Pool::new(0).expect("threads start"));
@@ -15,7 +16,8 @@ fn train_step(criterion: &mut Criterion) {
         let model = model(config).expect("the sizes fit together");
         let mut params = Params::new(Arc::new(model.layout()));
         init(&model, &mut params, 0);
-        let mut work = work(&model, BenchMode::TrainStep, params, &pool);
+        let work = work(&model, BenchMode::TrainStep, params, &pool, &Device::Cpu, false);
+        let mut work = work.expect("the CPU has no errors");
         criterion.bench_function(config.name(), |bencher| bencher.iter(&mut work));
     }
 }

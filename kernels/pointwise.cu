@@ -58,3 +58,9 @@ extern "C" __global__ void __launch_bounds__(256) fill(float *y, int n, float c)
     int i = thread_number();
     if (i < n) y[i] = c;
 }
+
+// Each element goes this share of the way to another: the slow copy of a value head (`follow_value` in src/dreamer/init.rs).
+extern "C" __global__ void __launch_bounds__(256) follow(float *slow, const float *fast, int n, float rate) {
+    int i = thread_number();
+    if (i < n) slow[i] = rate == 1.0f ? fast[i] : slow[i] + rate * (fast[i] - slow[i]);
+}

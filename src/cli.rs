@@ -80,14 +80,20 @@ programs do not stretch; with more it is wall time, of the blocks without other 
 Examples:
   dreamer-fast bench --config small --mode train_step --threads 2
   dreamer-fast bench --mode env --task MiniGrid-DoorKey-6x6-v0 --threads 1
-  dreamer-fast bench --mode act --batch 16";
+  dreamer-fast bench --mode act --batch 16
+  dreamer-fast bench --config official --device cuda";
 
 const PROFILE: &str = "\
 Every piece of every call is timed on its worker. Shares are of the time of all workers, waiting included, so that they add up to 100 %; \
 times are those shares of an update. What the machine can do at most is measured first: multiply-adds on registers, and memory read and written in streams.
 
+With --device emulated nothing is timed: the emulated CUDA driver counts what each kernel does, beside the least that the ops need, and the floor of \
+an update on a stated GPU (by default an H100 SXM5 by NVIDIA's data sheet).
+
 Examples:
   dreamer-fast profile
+  dreamer-fast profile --device emulated --config official
+  dreamer-fast profile --device emulated --sm-count 108 --bandwidth 2039 --peak 19500
   dreamer-fast profile --config small --updates 5 --trace trace.json";
 
 const TRAIN: &str = "\
@@ -101,6 +107,7 @@ Examples:
   dreamer-fast train
   dreamer-fast train --task Pendulum-v1 --seed 1
   dreamer-fast train --task MiniGrid-FourRooms-v0 --steps 1e5 --set horizon=10 --set disclam=0.9
+  dreamer-fast train --preset v1 --device cuda
   dreamer-fast train --preset v1 --print-config";
 
 const EVAL: &str = "\
@@ -206,6 +213,7 @@ pub fn run(cli: Cli) -> std::result::Result<ExitCode, Failure> {
             bench::command(args)
         }
         Command::Profile(args) => {
+            args.check().map_err(Failure::Usage)?;
             let settings = args.settings().map_err(Failure::Usage)?;
             profile::command(args, settings.as_ref())
         }

@@ -159,6 +159,20 @@ fn a_wrong_setting_exits_with_2_before_anything_is_written() {
     assert!(!folder.0.join("run").exists());
 }
 
+/// No machine has a hundred GPUs: either there is no driver, or it does not know the device.
+#[test]
+fn a_device_that_is_not_there_is_one_sentence() {
+    let folder = Folder::new("no_device");
+    let logdir = folder.0.join("run");
+    let text = refused(1, &["train", "--preset", "debug", "--device", "cuda:99", "--logdir", logdir.to_str().unwrap()]);
+    assert!(["driver", "cuda:99"].iter().any(|word| text.contains(word)), "{text}");
+    assert!(!logdir.exists(), "nothing is written");
+    refused(1, &["bench", "--device", "cuda:99"]);
+    refused(2, &["bench", "--mode", "env", "--device", "cuda"]);
+    refused(2, &["profile", "--device", "emulated", "--trace", "trace.json"]);
+    refused(2, &["parity", "--device", "gpu", "tests/golden/tiny.safetensors"]);
+}
+
 #[test]
 fn a_failure_of_the_world_exits_with_1() {
     refused(1, &["eval", "--logdir", "/nowhere/at/all"]);

@@ -8,6 +8,8 @@
 pub struct Counters {
     /// Launches.
     pub launches: u64,
+    /// Blocks of their grids.
+    pub blocks: u64,
     /// Instructions, counted once a warp.
     pub warp_instructions: u64,
     /// Instructions, counted once for every active lane.
@@ -44,6 +46,7 @@ impl Counters {
     /// Adds the counts of `other`.
     pub fn add(&mut self, other: &Counters) {
         self.launches += other.launches;
+        self.blocks += other.blocks;
         self.warp_instructions += other.warp_instructions;
         self.lane_instructions += other.lane_instructions;
         self.global_load_bytes += other.global_load_bytes;

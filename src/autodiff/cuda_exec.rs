@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::graph::Var;
 use super::op::{Clock, Launch, MAX_SLOTS};
 use super::params::Params;
 use super::plan::{Placement, Plan};
@@ -14,7 +15,7 @@ use super::resolve::{Slot, Space, Stage, Step, WeightJob};
 use super::schedule::Tenant;
 use crate::base::{Error, Real, Result};
 use crate::device::cuda::kernels::{Entry, Fill, In, Kernels, Out};
-use crate::device::cuda::{Buffer, Graph, Stream};
+use crate::device::cuda::{Buffer, Graph, Pinned, Stream};
 
 /// An arena on the device: one buffer, or a buffer for every tensor, so that the emulated driver sees where each ends.
 struct Memory {
@@ -51,6 +52,11 @@ impl Memory {
         self.parts(range).try_for_each(|(buffer, at, part)| buffer.upload_at(stream, at, &values[part]))
     }
 
+    fn upload_pinned(&mut self, stream: &Stream, offset: usize, values: &mut Pinned<f32>) -> Result<()> {
+        let (first, buffer) = self.buffers.range_mut(..=offset).next_back().expect("every slot lies in a buffer");
+        buffer.upload_pinned_at(stream, offset - first, values)
+    }
+
     fn download<R: Real>(&self, stream: &Stream, offset: usize, out: &mut [R]) -> Result<()> {
         let (first, buffer) = self.buffers.range(..=offset).next_back().expect("every slot lies in a buffer");
         let mut values = vec![0.0_f32; out.len()];
@@ -67,11 +73,22 @@ pub struct CudaPlan {
     value: Memory,
     grad: Memory,
     clock: Buffer<u64>,
+    /// Page-locked copies of the inputs, on their way to the device.
+    inputs: Vec<Input>,
     /// Of each call.
     constants: Vec<Option<Buffer<f32>>>,
     /// `Params::version` of the values on the device.
     version: Option<u64>,
+    /// Whether everything was launched kernel by kernel once, so that a capture finds every kernel loaded.
+    launched: bool,
     captured: Option<Graph>,
+}
+
+/// An input of the plan: where it lies on the device, and the memory that it is copied from.
+struct Input {
+    var: Var,
+    offset: usize,
+    staged: Pinned<f32>,
 }
 
 impl CudaPlan {
@@ -105,13 +122,21 @@ impl CudaPlan {
             Ok((!numbers.is_empty()).then_some(buffer))
         });
         let constants = constants.collect::<Result<_>>()?;
+        let inputs = plan.inputs().into_iter().map(|name| {
+            let var = plan.input(&name).expect("named by the plan");
+            let staged = Pinned::new(stream.context(), plan.value(var).len())?;
+            Ok(Input { var, offset: plan.places.work[&Tenant::Value(var)], staged })
+        });
+        let inputs = inputs.collect::<Result<_>>()?;
         let mut plan = CudaPlan {
             work: Memory::new(stream, work)?,
             value: Memory::new(stream, entries.iter().copied())?,
             grad: Memory::new(stream, entries)?,
             clock: Buffer::new(stream.context(), 2)?,
+            inputs,
             constants,
             version: None,
+            launched: false,
             captured: None,
             kernels,
         };
@@ -131,18 +156,57 @@ impl CudaPlan {
         clock: Clock,
         eager: bool,
     ) -> Result<()> {
-        let first = self.version.is_none();
         self.upload(plan, params, clock)?;
-        if eager || first {
-            self.launch(plan, params)?;
-        } else {
-            if self.captured.is_none() {
-                let stream = self.kernels.stream().clone();
-                self.captured = Some(stream.capture(|| self.launch(plan, params))?);
+        self.replay(plan, params, eager, |_| Ok(()))?;
+        self.download(plan, plan.kept_tensors())?;
+        for sweep in &plan.sweeps {
+            for entry in params.layout.group_entries(&sweep.group) {
+                let grad = &mut params.grad.all_mut()[entry.range()];
+                self.grad.download(self.kernels.stream(), entry.offset, grad)?;
             }
-            self.captured.as_ref().expect("captured above").launch()?;
         }
-        self.download(plan, params)
+        Ok(())
+    }
+
+    /// Launches everything, and after it what `then` launches: kernel by kernel the first time, and always if `eager`; captured the second time,
+    /// and replayed from then on. What `then` gives to its kernels by value is what it was when it was captured.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run) and of `then`.
+    pub fn replay<R: Real>(
+        &mut self,
+        plan: &Plan<R>,
+        params: &Params<R>,
+        eager: bool,
+        then: impl Fn(&Kernels) -> Result<()>,
+    ) -> Result<()> {
+        if eager || !self.launched {
+            self.launched = true;
+            self.launch(plan, params)?;
+            return then(&self.kernels);
+        }
+        if self.captured.is_none() {
+            self.capture(plan, params, then)?;
+        }
+        self.captured.as_ref().expect("captured above").launch()
+    }
+
+    /// Captures what [`replay`](Self::replay) replays, without running it.
+    ///
+    /// # Errors
+    /// An op has no kernel; the context is broken.
+    pub fn capture<R: Real>(
+        &mut self,
+        plan: &Plan<R>,
+        params: &Params<R>,
+        then: impl Fn(&Kernels) -> Result<()>,
+    ) -> Result<()> {
+        let stream = self.kernels.stream().clone();
+        self.captured = Some(stream.capture(|| {
+            self.launch(plan, params)?;
+            then(&self.kernels)
+        })?);
+        Ok(())
     }
 
     /// Kernel launches in the captured step; `None` before the second run that is not eager.
@@ -160,36 +224,61 @@ impl CudaPlan {
         Ok(values)
     }
 
-    fn upload<R: Real>(&mut self, plan: &Plan<R>, params: &Params<R>, clock: Clock) -> Result<()> {
+    /// Copies the inputs of the plan, and parameters that have changed, to the device.
+    ///
+    /// # Errors
+    /// The context is broken.
+    pub fn upload<R: Real>(&mut self, plan: &Plan<R>, params: &Params<R>, clock: Clock) -> Result<()> {
         let stream = self.kernels.stream();
         if self.version != Some(params.version) {
             self.value.upload(stream, 0, &params.value.all()[..params.layout.len()])?;
             self.version = Some(params.version);
         }
         self.clock.upload(stream, &[clock.seed, clock.step])?;
-        for name in plan.inputs() {
-            let var = plan.input(&name).expect("named by the plan");
-            self.work.upload(stream, plan.places.work[&Tenant::Value(var)], plan.value(var))?;
+        for Input { var, offset, staged } in &mut self.inputs {
+            let values = staged.values()?.iter_mut().zip(plan.value(*var));
+            values.for_each(|(staged, x)| *staged = x.f64() as f32);
+            self.work.upload_pinned(stream, *offset, staged)?;
         }
         Ok(())
     }
 
-    fn download<R: Real>(&self, plan: &mut Plan<R>, params: &mut Params<R>) -> Result<()> {
-        let stream = self.kernels.stream();
-        for (tenant, &offset) in &plan.places.work {
-            if let Tenant::Value(var) = *tenant
-                && plan.graph.nodes[var.index()].kept
-            {
-                let len = plan.graph.len(var);
-                self.work.download(stream, offset, &mut plan.work.all_mut()[offset..offset + len])?;
-            }
-        }
-        for sweep in &plan.sweeps {
-            for entry in params.layout.group_entries(&sweep.group) {
-                self.grad.download(stream, entry.offset, &mut params.grad.all_mut()[entry.range()])?;
-            }
+    /// Copies tensors that were kept to the plan.
+    ///
+    /// # Errors
+    /// What the launches did wrong.
+    ///
+    /// # Panics
+    /// If one of them is neither kept nor an input.
+    pub fn download<R: Real>(&self, plan: &mut Plan<R>, vars: impl IntoIterator<Item = Var>) -> Result<()> {
+        for var in vars {
+            let range = plan.kept_range(var);
+            self.work.download(self.kernels.stream(), range.start, &mut plan.work.all_mut()[range])?;
         }
         Ok(())
+    }
+
+    /// Copies the values of all parameters to the host, which something on the device has changed.
+    ///
+    /// # Errors
+    /// What the launches did wrong.
+    pub fn download_values<R: Real>(&mut self, params: &mut Params<R>) -> Result<()> {
+        for entry in params.layout.clone().entries() {
+            self.value.download(self.kernels.stream(), entry.offset, &mut params.value.all_mut()[entry.range()])?;
+        }
+        params.version += 1;
+        self.version = Some(params.version);
+        Ok(())
+    }
+
+    /// Where the values of parameters begin on the device, from an offset of their layout on.
+    pub fn value_at(&self, offset: usize) -> Out<f32> {
+        Out::at(self.value.address(offset))
+    }
+
+    /// Where the gradients of parameters begin on the device.
+    pub fn grad_at(&self, offset: usize) -> In<f32> {
+        In::at(self.grad.address(offset))
     }
 
     /// All launches of a run.

@@ -2,6 +2,7 @@
 //! [`Plan::new`].
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use super::graph::{Graph, Source, Var};
@@ -121,11 +122,26 @@ impl<R: Real> Plan<R> {
 
     /// The current numbers of a tensor: an input, or one marked with [`Graph::keep`].
     pub fn value(&self, var: Var) -> &[R] {
+        &self.work.all()[self.kept_range(var)]
+    }
+
+    /// Where a tensor that outlives a run lies in the work arena.
+    pub(super) fn kept_range(&self, var: Var) -> Range<usize> {
         let s = site(&self.graph.nodes, var);
         let node = &self.graph.nodes[s.root.index()];
         assert!(node.kept || node.source == Source::Input, "only inputs and kept tensors outlive a run");
         let at = self.places.work[&Tenant::Value(s.root)] + s.offset;
-        &self.work.all()[at..at + s.len]
+        at..at + s.len
+    }
+
+    /// The tensors that are kept, but for parameters and inputs.
+    #[cfg(feature = "cuda")]
+    pub(super) fn kept_tensors(&self) -> Vec<Var> {
+        let tensors = self.places.work.keys().filter_map(|tenant| match *tenant {
+            Tenant::Value(var) if self.graph.nodes[var.index()].kept => Some(var),
+            _ => None,
+        });
+        tensors.collect()
     }
 
     /// The numbers of an input, to fill before a run.

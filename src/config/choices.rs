@@ -3,18 +3,6 @@
 use super::value::choice;
 
 choice! {
-    /// Where the network runs.
-    Device {
-        /// CUDA where this build and machine have it, otherwise the CPU
-        Auto = "auto",
-        /// the processor, on all its cores (see `threads`)
-        Cpu = "cpu",
-        /// an NVIDIA GPU (not in this build)
-        Cuda = "cuda",
-    }
-}
-
-choice! {
     /// The numbers that matrix products multiply. Parameters, sums and everything else are f32 in any case.
     Precision {
         /// f32

@@ -5,6 +5,7 @@
 //! `resume` is `free` where an existing run may go on with another value, `fixed` where that would be another run.
 
 use super::choices::*;
+use super::device::Device;
 use super::value::Rule::{self, *};
 use super::value::Value;
 
@@ -125,7 +126,7 @@ keys! {
         save_every: u64 = 10_000, Any, free;
         /// Environment steps between two open-loop videos; 0 makes none.
         video_every: u64 = 10_000, Any, free;
-        /// Where the network runs.
+        /// Where the network trains; acting stays on the processor.
         device: Device = Device::Auto, Any, free;
         /// The numbers that matrix products multiply.
         precision: Precision = Precision::F32, Any, fixed;

@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod choices;
+pub mod device;
 pub mod keys;
 mod nearest;
 pub mod presets;
@@ -13,6 +14,7 @@ pub mod resume;
 pub mod value;
 
 pub use choices::*;
+pub use device::Device;
 pub use keys::{Config, KEYS, Key};
 pub use nearest::nearest;
 pub use presets::{PRESETS, Preset};

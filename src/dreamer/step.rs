@@ -218,40 +218,67 @@ impl<R: Real> TrainStep<R> {
         seed: u64,
         run: impl FnOnce(&mut Plan<R>, &mut Params<R>, Clock) -> Result<()>,
     ) -> Result<()> {
+        let clock = self.prepare(seed);
+        run(&mut self.plan, params, clock)?;
+        self.norms = GROUPS.map(|group| global_norm(params, params.layout.group_range(group), &self.pool));
+        Ok(())
+    }
+
+    /// Fills the inputs that follow from earlier steps, and says where the noise of this step stands.
+    pub fn prepare(&mut self, seed: u64) -> Clock {
         if let Some(range) = self.behavior.range {
             let floor = self.model.config.return_norm_floor;
             let range_now =
                 if self.model.config.return_norm { self.return_range.unwrap_or(0.0).max(floor) } else { 1.0 };
             self.plan.input_mut(range)[0] = R::of(1.0 / range_now);
         }
-        run(&mut self.plan, params, Clock { seed, step: self.updates })?;
-        self.norms = GROUPS.map(|group| global_norm(params, params.layout.group_range(group), &self.pool));
-        Ok(())
+        Clock { seed, step: self.updates }
     }
 
     /// Moves the parameters along the gradients.
     pub fn update(&mut self, params: &mut Params<R>) {
+        for (group, norm) in GROUPS.into_iter().zip(self.norms) {
+            let range = params.layout.group_range(group);
+            adam_update(params, range, norm, &self.adam(group), &self.decays[group], &self.pool);
+        }
+        if let Some(rate) = self.follows() {
+            follow_value(params, rate);
+        }
+        self.advance();
+    }
+
+    /// The constants of a group's next update.
+    pub fn adam(&self, group: &str) -> Adam {
+        let c = &self.model.config;
+        let lr = match group {
+            "actor" => c.actor_lr,
+            "value" => c.value_lr,
+            _ => c.model_lr,
+        };
+        Adam {
+            beta1: c.adam_beta1,
+            beta2: c.adam_beta2,
+            decay: c.weight_decay,
+            ..Adam::new(lr, c.adam_eps, c.grad_clip, self.updates + 1)
+        }
+    }
+
+    /// The parameters of a group that the weight decay applies to: ranges of the arenas.
+    pub fn decays(&self, group: &str) -> &[Range<usize>] {
+        &self.decays[group]
+    }
+
+    /// The share by which the slow copy of the value head follows it in the next update; `None` where it stays.
+    pub fn follows(&self) -> Option<f64> {
+        let c = &self.model.config;
+        // The first update moves the copy, too (danijar/dreamerv2 `agent.py`, `update_slow_target`).
+        (c.slow_value > 0.0 && self.updates.is_multiple_of(c.slow_value_every)).then_some(c.slow_value)
+    }
+
+    /// Counts an update, and moves the range of returns by what the plan computed in it.
+    pub fn advance(&mut self) {
         let c = &self.model.config;
         self.updates += 1;
-        for (group, norm) in GROUPS.into_iter().zip(self.norms) {
-            let lr = match group {
-                "actor" => c.actor_lr,
-                "value" => c.value_lr,
-                _ => c.model_lr,
-            };
-            let adam = Adam {
-                beta1: c.adam_beta1,
-                beta2: c.adam_beta2,
-                decay: c.weight_decay,
-                ..Adam::new(lr, c.adam_eps, c.grad_clip, self.updates)
-            };
-            let range = params.layout.group_range(group);
-            adam_update(params, range, norm, &adam, &self.decays[group], &self.pool);
-        }
-        // The first update moves the copy, too (danijar/dreamerv2 `agent.py`, `update_slow_target`).
-        if c.slow_value > 0.0 && (self.updates - 1).is_multiple_of(c.slow_value_every) {
-            follow_value(params, c.slow_value);
-        }
         if c.return_norm {
             let range = percentile_range(self.plan.value(self.behavior.returns));
             let rate = c.return_norm_rate;

@@ -166,9 +166,9 @@ impl DeviceAdam {
     pub fn new(stream: &Stream, len: usize, adam: Adam) -> Result<Self> {
         let context = stream.context();
         let mut schedule = Buffer::new(context, 5)?;
-        let before = i32::try_from(adam.t).unwrap_or(i32::MAX) - 1;
-        schedule
-            .upload(stream, &[adam.lr, adam.beta1, adam.beta2, adam.beta1.powi(before), adam.beta2.powi(before)])?;
+        // Multiplied one by one, as `adam_norm` does, so that a run that is resumed goes on with the same bits.
+        let power = |beta: f64| (1..adam.t).fold(1.0, |power, _| power * beta);
+        schedule.upload(stream, &[adam.lr, adam.beta1, adam.beta2, power(adam.beta1), power(adam.beta2)])?;
         Ok(DeviceAdam {
             adam,
             schedule,

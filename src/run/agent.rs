@@ -5,8 +5,15 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::checkpoint::Loaded;
+#[cfg(feature = "cuda")]
+use super::cuda_update::CudaUpdate;
+use super::device::Device;
+#[cfg(feature = "cuda")]
+use super::device::check;
 use super::world::World;
 use crate::autodiff::Params;
+#[cfg(feature = "cuda")]
+use crate::autodiff::Plan;
 use crate::base::{Error, Result};
 use crate::config::{Chunks, Config};
 use crate::device::Pool;
@@ -72,6 +79,9 @@ impl Agent {
 pub struct Learner {
     /// The step.
     pub step: TrainStep<f32>,
+    /// What computes the step, if it is not the CPU.
+    #[cfg(feature = "cuda")]
+    device: Option<CudaUpdate>,
     sampling: Sampling,
     bytes: Vec<u8>,
     floats: Vec<f32>,
@@ -101,7 +111,7 @@ pub fn sampling(c: &Config) -> Sampling {
 }
 
 impl Learner {
-    /// A learner for this agent.
+    /// A learner for this agent, on the CPU.
     pub fn new(agent: &Agent) -> Self {
         let c = agent.world.config();
         let step = TrainStep::new(&agent.world.model, &agent.params, NoiseSource::Drawn, &agent.pool);
@@ -110,6 +120,8 @@ impl Learner {
         let stored = agent.world.layout.observation;
         Learner {
             step,
+            #[cfg(feature = "cuda")]
+            device: None,
             sampling: sampling(c),
             bytes: vec![0; if stored == ObsKind::Bytes { rows * size } else { 0 }],
             floats: vec![0.0; if stored == ObsKind::Floats { rows * size } else { 0 }],
@@ -120,23 +132,98 @@ impl Learner {
         }
     }
 
-    /// One update from a fresh batch.
+    /// Computes on this device from now on, from the agent's parameters and moments as they are. With `eager`, a CUDA device is given every
+    /// kernel by itself, and nothing is captured.
+    ///
+    /// # Errors
+    /// What the device cannot do, by name: a setting, an op without a kernel, a model that its memory does not hold. The learner then stays where
+    /// it was.
+    #[cfg_attr(not(feature = "cuda"), expect(unused_variables))]
+    pub fn move_to(&mut self, agent: &Agent, device: &Device, eager: bool) -> Result<()> {
+        match device {
+            Device::Cpu => Ok(()),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(kernels) => {
+                check(agent.world.config())?;
+                let (model, pool, drawn) = (&agent.world.model, &agent.pool, NoiseSource::Drawn);
+                let mut step = TrainStep::compiled(model, &agent.params, drawn, pool, Plan::for_device);
+                (step.updates, step.return_range) = (self.step.updates, self.step.return_range);
+                self.device = Some(CudaUpdate::new(&mut step, &agent.params, kernels.clone(), eager)?);
+                self.step = step;
+                Ok(())
+            }
+        }
+    }
+
+    /// What it computes on, in words.
+    pub fn describe(&self, agent: &Agent) -> String {
+        #[cfg(feature = "cuda")]
+        if let Some(device) = &self.device {
+            return device.kernels().stream().context().info().to_string();
+        }
+        Device::Cpu.describe(agent.pool.threads())
+    }
+
+    /// One update from a fresh batch. On a device the parameters stay there: see [`fetch`](Self::fetch).
     pub fn update(&mut self, agent: &mut Agent, replay: &Replay) -> Result<Metrics> {
-        let c = agent.world.config().clone();
+        let (seed, number) = (agent.world.config().seed, self.step.updates);
         let stats = self.fill(&agent.world, replay)?;
-        self.step.gradients(&mut agent.params, c.seed);
+        let moved = self.update_on_device(agent, seed)?;
+        if !moved {
+            self.step.gradients(&mut agent.params, seed);
+        }
         if let Some(name) = self.step.not_finite() {
             return Err(Error::new(format!(
-                "update {}: {name} is not a finite number, so the parameters were left as they were. The last checkpoint is intact; a \
-                 smaller learning rate or grad_clip may help.",
-                self.step.updates
+                "update {number}: {name} is not a finite number, so training stops here. The last checkpoint is intact; a smaller learning rate \
+                 or grad_clip may help."
             )));
         }
-        self.step.update(&mut agent.params);
+        if !moved {
+            self.step.update(&mut agent.params);
+        }
         let mut metrics: Metrics = self.step.metrics().collect();
         metrics.push(("reward_rate", stats.positive_reward));
         metrics.push(("terminal_rate", stats.terminal));
         Ok(metrics)
+    }
+
+    /// Gradients and update on the device; false where there is none.
+    #[cfg_attr(not(feature = "cuda"), expect(unused_variables))]
+    fn update_on_device(&mut self, agent: &Agent, seed: u64) -> Result<bool> {
+        #[cfg(feature = "cuda")]
+        if let Some(device) = &mut self.device {
+            device.update(&mut self.step, &agent.params, seed)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Brings the agent's parameters up to date, which acting reads, and with `moments` the optimizer's, which a checkpoint keeps.
+    ///
+    /// # Errors
+    /// What the device did wrong.
+    #[cfg_attr(not(feature = "cuda"), expect(unused_variables))]
+    pub fn fetch(&mut self, agent: &mut Agent, moments: bool) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(device) = &mut self.device {
+            device.download_values(&mut agent.params)?;
+            if moments {
+                device.download_moments(&mut agent.params)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The entropies of the last update: see [`TrainStep::entropies`].
+    ///
+    /// # Errors
+    /// What the device did wrong.
+    pub fn entropies(&mut self) -> Result<[(&'static str, f64); 2]> {
+        #[cfg(feature = "cuda")]
+        if let Some(device) = &self.device {
+            device.download_spreads(&mut self.step)?;
+        }
+        Ok(self.step.entropies())
     }
 
     /// Fills the step's inputs with the batch of this update.

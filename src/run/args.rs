@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::base::{Error, Result};
+use crate::base::Result;
 use crate::config::value::Value;
 use crate::config::{self, Device, PRESETS, Request, Resolved, check_resume, resolve};
 use crate::env::probe::PROBES;
+
+mod measured;
+
+pub use self::measured::{BenchArgs, BenchConfig, BenchMode, Gpu, ProfileArgs};
 
 /// The resolved settings of a run, in its logdir.
 pub const CONFIG_FILE: &str = "config.toml";
@@ -65,9 +69,13 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<String>,
 
-    /// Where the network runs [default: auto]
-    #[arg(long, value_name = "DEVICE", value_parser = device_names())]
-    pub device: Option<String>,
+    /// Where the network trains: auto, cpu, cuda, cuda:N or emulated; acting stays on the CPU [default: auto]
+    #[arg(long, value_name = "DEVICE", value_parser = device)]
+    pub device: Option<Device>,
+
+    /// On CUDA, launch kernel by kernel instead of replaying a captured graph; the result is the same
+    #[arg(long)]
+    pub eager: bool,
 
     /// The numbers that matrix products multiply; the rest is f32 [default: f32]
     #[arg(long, value_name = "PRECISION", value_parser = precision_names())]
@@ -91,13 +99,13 @@ impl TrainArgs {
     pub fn resolve(&self) -> Result<Resolved> {
         let mut request = self.settings.request();
         for (key, text) in [
-            ("steps", &self.steps),
-            ("seed", &self.seed),
-            ("device", &self.device),
-            ("precision", &self.precision),
-            ("threads", &self.threads),
+            ("steps", self.steps.clone()),
+            ("seed", self.seed.clone()),
+            ("device", self.device.map(|device| device.to_string())),
+            ("precision", self.precision.clone()),
+            ("threads", self.threads.clone()),
         ] {
-            request.flags.extend(text.clone().map(|text| (key, text)));
+            request.flags.extend(text.map(|text| (key, text)));
         }
         let asked = resolve(&request)?;
         let logdir = self.logdir(&asked);
@@ -236,8 +244,8 @@ pub struct ParityArgs {
     pub precision: Precision,
 
     /// Where the step runs: cpu, cuda, cuda:N, or emulated, a CUDA driver for machines without a GPU; on CUDA in f32
-    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    pub device: String,
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    pub device: Device,
 }
 
 /// The arithmetic of a parity run.
@@ -260,176 +268,8 @@ pub struct GradcheckArgs {
     pub op: Option<String>,
 
     /// What is checked: on the CPU gradients, by differences; on cuda, cuda:N or emulated the kernels, by the CPU
-    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    pub device: String,
-}
-
-/// `dreamer-fast bench`.
-#[derive(Debug, Clone, Args)]
-pub struct BenchArgs {
-    /// Sizes of model and batch [default: grid; for act: those of the preset]
-    #[arg(long, value_enum)]
-    pub config: Option<BenchConfig>,
-
-    /// What is measured
-    #[arg(long, value_enum, default_value_t = BenchMode::TrainStep)]
-    pub mode: BenchMode,
-
-    /// World to step or to act in, for env and act [default: the preset's]
-    #[arg(long, value_name = "ID")]
-    pub task: Option<String>,
-
-    /// Settings of the policy, for act [default: pendulum for Pendulum-v1, gridworld otherwise]
-    #[arg(long, value_name = "NAME", value_parser = preset_names(), conflicts_with = "config")]
-    pub preset: Option<String>,
-
-    /// Worlds that the policy acts in at a time, for act
-    #[arg(long, value_name = "N", default_value = "1", value_parser = count)]
-    pub batch: usize,
-
-    /// Worker threads [default: all cores]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub threads: usize,
-
-    /// The numbers that matrix products multiply
-    #[arg(long, default_value = "f32", value_parser = precisions())]
-    pub precision: config::Precision,
-
-    /// Blocks of at least half a second that are measured
-    #[arg(long, value_name = "N", default_value = "9", value_parser = count)]
-    pub blocks: usize,
-
-    /// Print one JSON object instead
-    #[arg(long)]
-    pub json: bool,
-}
-
-impl BenchArgs {
-    /// The settings that `--mode act` plays with.
-    pub fn settings(&self) -> Result<Resolved> {
-        let flags = SettingsArgs { task: self.task.clone(), preset: self.preset.clone(), ..SettingsArgs::default() };
-        flags.resolve()
-    }
-
-    /// Refuses flags that the mode has no use for, and settings that do not exist.
-    pub fn check(&self) -> Result<()> {
-        let refuse = |flag: &str, modes: &str| {
-            Err(Error::new(format!("{flag} goes with {modes}, not with --mode {}", self.mode.name())))
-        };
-        match self.mode {
-            BenchMode::Env if self.config.is_some() => refuse("--config", "a model"),
-            BenchMode::Env if self.preset.is_some() => refuse("--preset", "--mode act"),
-            BenchMode::Act if self.config.is_some() && self.task.is_some() => {
-                Err(Error::new("--config acts on given observations, without a world: take --preset with --task"))
-            }
-            BenchMode::Act if self.config.is_none() => self.settings().map(drop),
-            BenchMode::Env | BenchMode::Act => Ok(()),
-            _ if self.task.is_some() => refuse("--task", "--mode env or --mode act"),
-            _ if self.preset.is_some() => refuse("--preset", "--mode act"),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Sizes of model and batch in a bench.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BenchConfig {
-    /// vectors of 147, 7 discrete actions, states of 128 and 32, batch 32 x 32
-    Grid,
-    /// 64x64 images, depth 16, states of 128 and 16, batch 16 x 32
-    Small,
-    /// DreamerV1 as published: 64x64 images, depth 32, states of 200 and 30, batch 50 x 50
-    Official,
-}
-
-impl BenchConfig {
-    /// The word on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            BenchConfig::Grid => "grid",
-            BenchConfig::Small => "small",
-            BenchConfig::Official => "official",
-        }
-    }
-}
-
-/// What a bench measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum BenchMode {
-    /// three losses, three backward sweeps, three updates
-    TrainStep,
-    /// the posterior rollout over T steps, forward
-    Observe,
-    /// imagination over H steps with the actor, forward
-    Imagine,
-    /// actor and value: imagination, losses, two backward sweeps, two updates
-    ImagineTrain,
-    /// environment steps with the policy in the loop; with --config the policy alone
-    Act,
-    /// environment steps with random actions
-    Env,
-}
-
-impl BenchMode {
-    /// The word on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            BenchMode::TrainStep => "train_step",
-            BenchMode::Observe => "observe",
-            BenchMode::Imagine => "imagine",
-            BenchMode::ImagineTrain => "imagine_train",
-            BenchMode::Act => "act",
-            BenchMode::Env => "env",
-        }
-    }
-}
-
-/// `dreamer-fast profile`.
-#[derive(Debug, Clone, Args)]
-pub struct ProfileArgs {
-    /// Sizes of model and batch as in `bench`, instead of the settings of a run
-    #[arg(long, value_enum, conflicts_with_all = ["task", "preset", "set"])]
-    pub config: Option<BenchConfig>,
-
-    /// Environment whose random play the updates learn from [default: the preset's]
-    #[arg(long, value_name = "ID")]
-    pub task: Option<String>,
-
-    /// Named starting point for all settings [default: pendulum for Pendulum-v1, gridworld otherwise]
-    #[arg(long, value_name = "NAME", value_parser = preset_names())]
-    pub preset: Option<String>,
-
-    /// Change one setting; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-
-    /// The numbers that matrix products multiply, with `--config`; a run has a setting for it
-    #[arg(long, value_parser = precisions(), requires = "config")]
-    pub precision: Option<config::Precision>,
-
-    /// Updates that are recorded
-    #[arg(long, value_name = "N", default_value = "10", value_parser = count)]
-    pub updates: usize,
-
-    /// Worker threads [default: all cores]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub threads: usize,
-
-    /// Write the last update as a Chrome trace, for chrome://tracing or ui.perfetto.dev
-    #[arg(long, value_name = "FILE.json")]
-    pub trace: Option<PathBuf>,
-}
-
-impl ProfileArgs {
-    /// The settings of the run whose updates are profiled; `None` where `--config` names sizes instead.
-    pub fn settings(&self) -> Result<Option<Resolved>> {
-        if self.config.is_some() {
-            return Ok(None);
-        }
-        let (task, preset, set) = (self.task.clone(), self.preset.clone(), self.set.clone());
-        SettingsArgs { task, preset, config: None, set }.resolve().map(Some)
-    }
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    pub device: Device,
 }
 
 /// `dreamer-fast envs`.
@@ -556,8 +396,9 @@ fn probe_names() -> PossibleValuesParser {
     PROBES.iter().map(|probe| probe.0).collect::<Vec<_>>().into()
 }
 
-fn device_names() -> PossibleValuesParser {
-    Device::CHOICES.iter().map(|(word, doc)| PossibleValue::new(*word).help(doc.trim())).collect::<Vec<_>>().into()
+/// A device by its name.
+fn device(text: &str) -> std::result::Result<Device, String> {
+    Device::parse(text).ok_or_else(|| format!("it takes {}", Device::expects()))
 }
 
 fn precision_names() -> PossibleValuesParser {

@@ -21,7 +21,7 @@ use crate::report::stdout::say;
 /// Runs the command.
 pub fn command(args: &GradcheckArgs) -> Result<ExitCode> {
     let pool = Arc::new(Pool::new(0)?);
-    match Device::open(&args.device)? {
+    match Device::open(args.device)? {
         Device::Cpu => gradients(args, &pool),
         #[cfg(feature = "cuda")]
         Device::Cuda(kernels) => same_function(args, &pool, &kernels),

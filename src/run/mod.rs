@@ -5,6 +5,8 @@ pub mod args;
 pub mod bench;
 pub mod checkpoint;
 pub mod collect;
+#[cfg(feature = "cuda")]
+pub mod cuda_update;
 pub mod device;
 pub mod diagnose;
 pub mod dream;

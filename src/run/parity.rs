@@ -36,7 +36,7 @@ const SENSITIVITY: f64 = 3.0;
 /// Runs the command.
 pub fn command(args: &ParityArgs) -> Result<ExitCode> {
     let pool = Arc::new(Pool::new(0)?);
-    let device = Device::open(&args.device)?;
+    let device = Device::open(args.device)?;
     let mut passed = true;
     for file in &args.files {
         let golden = Golden::read(file)?;

@@ -63,6 +63,12 @@ impl Room {
     }
 }
 
+/// The file of `src/ops` and of `kernels` that an op is in; its own name, if no file has it.
+#[cfg(feature = "cuda")]
+pub(super) fn file_of(op: &'static str) -> &'static str {
+    ROOMS.iter().find(|room| room.ops().contains(&op)).map_or(op, |room| room.file)
+}
+
 /// The room of an op, or of a file by its name: equations, code, the gradient check run now, and where the paper has it. An unknown name is
 /// refused and the nearest named.
 pub(super) fn explain(name: &str) -> Result<String> {

@@ -14,11 +14,12 @@ use super::agent::{Agent, Learner};
 use super::args::{CONFIG_FILE, TrainArgs};
 use super::checkpoint::{self, Checkpoint, Loaded};
 use super::collect::{Actor, Collector, EpisodeEnd};
+use super::device::{Device, instead};
 use super::dream;
 use super::evaluate::{Scores, evaluate};
 use super::world::World;
 use crate::base::{Error, Result, files};
-use crate::config::{Config, Device, Resolved};
+use crate::config::{self, Config, Resolved};
 use crate::device::Pool;
 use crate::dreamer::policy::Choice;
 use crate::replay::{Manifest, Replay};
@@ -37,25 +38,21 @@ pub fn command(args: &TrainArgs, settings: &Resolved) -> Result<ExitCode> {
     }
     let logdir = args.logdir(settings);
     let config = &settings.config;
-    match config.device {
-        Device::Cuda => {
-            return Err(Error::new(
-                "device=cuda: this build runs on the CPU only; take --device cpu, or auto, which does the same",
-            ));
-        }
-        Device::Auto | Device::Cpu => {}
-    }
+    let device = Device::of_run(config)?;
     let _lock = files::Lock::take(&logdir)?;
     files::write_atomic(&logdir.join(CONFIG_FILE), settings.toml().as_bytes())?;
     let mut run = Run::open(&logdir, config)?;
     let c = run.agent.world.config().clone();
+    match run.learner.move_to(&run.agent, &device, args.eager) {
+        Err(error) if c.device == config::Device::Auto => eprintln!("{}", instead(&error)),
+        moved => moved?,
+    }
     eprintln!(
-        "{} by preset {}, seed {}, on {} CPU thread{}; {} parameters; writing to {}",
+        "{} by preset {}, seed {}, on {}; {} parameters; writing to {}",
         c.task,
         settings.preset,
         c.seed,
-        run.agent.pool.threads(),
-        if run.agent.pool.threads() == 1 { "" } else { "s" },
+        run.learner.describe(&run.agent),
         progress::grouped(run.agent.params.layout.entries().iter().map(|e| e.len() as u64).sum()),
         logdir.display()
     );
@@ -179,6 +176,7 @@ impl Run {
 
     /// Saves everything that the rest of the run depends on.
     fn save(&mut self) -> Result<()> {
+        self.learner.fetch(&mut self.agent, true)?;
         let manifest = self.replay.manifest()?;
         let open = self.replay.open_rows();
         let journal = self.journal.checkpoint()?;
@@ -229,12 +227,13 @@ impl Run {
                 metrics.into_iter().for_each(|(name, value)| self.journal.add(name, value));
                 self.show(&mut display);
             }
+            self.learner.fetch(&mut self.agent, false)?;
             if crossings(before, self.steps, c.log_every) > 0 {
                 if before >= c.prefill && c.exploration() != crate::config::Exploration::None {
                     self.journal.add("expl_amount", c.expl_amount_at(before));
                 }
                 if updates > 0 {
-                    let entropies = self.learner.step.entropies();
+                    let entropies = self.learner.entropies()?;
                     entropies.into_iter().for_each(|(name, value)| self.journal.add(name, value));
                 }
                 let fps = (self.steps - logged.0) as f64 / logged.1.elapsed().as_secs_f64();

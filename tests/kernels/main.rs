@@ -2,9 +2,11 @@
 //! compiled by the real NVRTC and run through cudarc on the emulated driver, which checks bounds, unwritten memory and races.
 #![cfg(feature = "cuda")]
 
+mod commands;
 mod compiling;
 mod faults;
 mod functions;
+mod training;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

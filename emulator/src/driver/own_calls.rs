@@ -71,6 +71,7 @@ fn json(counters: &Counters) -> String {
     // Every field is named once, so that one that is added here is not forgotten: the compiler asks for it.
     let Counters {
         launches,
+        blocks,
         warp_instructions,
         lane_instructions,
         global_load_bytes,
@@ -91,7 +92,7 @@ fn json(counters: &Counters) -> String {
         ($($field:ident)*) => { [$(format!("\"{}\":{}", stringify!($field), $field)),*].join(",") };
     }
     let fields = object!(
-        launches warp_instructions lane_instructions global_load_bytes global_store_bytes global_requests global_sectors
+        launches blocks warp_instructions lane_instructions global_load_bytes global_store_bytes global_requests global_sectors
         ideal_sectors shared_accesses bank_conflicts divergent_branches mma barriers atomics minimal_read_bytes
         minimal_written_bytes
     );

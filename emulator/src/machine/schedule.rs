@@ -62,6 +62,7 @@ pub fn launch(
     let program = &k.program;
     let mut core = Core { module, program, launch, params, memory, epoch, counters: Counters::default(), spins: 0 };
     core.counters.launches = 1;
+    core.counters.blocks = u64::from(blocks);
     let done = Schedule { core: &mut core, kernel: k, addresses, resident }.run(blocks);
     counters.add(&core.counters);
     done

@@ -128,7 +128,18 @@ impl<T: Pod> Buffer<T> {
     /// # Panics
     /// If there are more values than room.
     pub fn upload_pinned(&mut self, stream: &Stream, values: &mut Pinned<T>) -> Result<()> {
-        let to = self.room(0, values.len);
+        self.upload_pinned_at(stream, 0, values)
+    }
+
+    /// The same to where element `index` is.
+    ///
+    /// # Errors
+    /// Those of [`upload_pinned`](Self::upload_pinned).
+    ///
+    /// # Panics
+    /// If there are more values than room.
+    pub fn upload_pinned_at(&mut self, stream: &Stream, index: usize, values: &mut Pinned<T>) -> Result<()> {
+        let to = self.room(index, values.len);
         refuse_capture(stream, "an upload")?;
         if values.len == 0 {
             return Ok(());

@@ -101,6 +101,10 @@ impl Context {
                 (None, CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
                     "Its memory is full: end other programs that use it.".into()
                 }
+                (
+                    None,
+                    CUresult::CUDA_ERROR_SYSTEM_DRIVER_MISMATCH | CUresult::CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE,
+                ) => format!("Install NVIDIA's driver {} or later, and restart the machine.", find::FIRST_DRIVER),
                 _ => "See what nvidia-smi says about it.".into(),
             };
             Error::new(format!("cannot use the device {device}: {}. {advice}", words(error)))
@@ -195,6 +199,10 @@ impl Context {
             }
             CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU => {
                 format!(" The device is sm_{}: compile the kernels for that.", self.info.sm)
+            }
+            CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION | CUresult::CUDA_ERROR_INVALID_IMAGE => {
+                " The driver does not know what this NVRTC makes: install a newer driver, or let DREAMER_NVRTC name NVRTC 12."
+                    .into()
             }
             _ => String::new(),
         };

@@ -29,7 +29,7 @@ const NVRTC_WHEEL: &str = "nvidia/cuda_nvrtc/lib";
 /// The latest of the driver functions that this program calls, and the driver that first had it: CUDA 12.4. cudarc panics
 /// where a function is missing, so it is looked for.
 const LATEST: &str = "cuFuncGetParamInfo";
-const FIRST_DRIVER: u32 = 550;
+pub(super) const FIRST_DRIVER: u32 = 550;
 
 /// Opens NVRTC and says where it was found.
 ///

@@ -71,7 +71,8 @@ macro_rules! address {
                 self.0 != 0
             }
 
-            fn address(self) -> u64 {
+            /// Where the memory begins; 0 where there is none.
+            pub fn address(self) -> u64 {
                 self.0
             }
         }

@@ -26,7 +26,11 @@ pub(super) fn bench(args: &BenchArgs, pool: &Arc<Pool>) -> Result<(Measured, Rep
             let settings = args.settings()?;
             let mut player = Player::new(Agent::new(World::new(&settings.config)?, pool.clone()), args.batch)?;
             let name = format!("{} in {}", settings.preset, settings.config.task);
-            (name, measure(&mut || player.step(), args.blocks, pool.threads()))
+            let mut work = || {
+                player.step();
+                Ok(())
+            };
+            (name, measure(&mut work, args.blocks, pool.threads())?)
         }
     };
     let rate = 1e3 * args.batch as f64 / measured.ms;
@@ -57,8 +61,9 @@ fn policy_alone(args: &BenchArgs, config: BenchConfig, pool: &Arc<Pool>) -> Resu
     let mut work = || {
         policy.act(&mut params, &first, Choice::Sample, clock, &mut actions);
         clock.step += 1;
+        Ok(())
     };
-    Ok(measure(&mut work, args.blocks, pool.threads()))
+    measure(&mut work, args.blocks, pool.threads())
 }
 
 /// An agent that plays.

@@ -90,8 +90,11 @@ impl Crew {
 pub(super) fn bench(args: &BenchArgs, pool: &Arc<Pool>) -> Result<(Measured, Report)> {
     let task = args.task.clone().unwrap_or_else(|| Config::default().task);
     let crews = (0..pool.threads()).map(|i| Crew::new(&task, i).map(Mutex::new)).collect::<Result<Vec<_>>>()?;
-    let mut work = || pool.each(crews.len(), |i, _| crews[i].lock().expect("no worker panicked").play());
-    let measured = measure(&mut work, args.blocks, pool.threads());
+    let mut work = || {
+        pool.each(crews.len(), |i, _| crews[i].lock().expect("no worker panicked").play());
+        Ok(())
+    };
+    let measured = measure(&mut work, args.blocks, pool.threads())?;
     // A core steps its own worlds in this time.
     let rate = 1e3 * (WORLDS * ROUNDS) as f64 / measured.ms;
     let report = Report {

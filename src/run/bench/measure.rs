@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use crate::base::Result;
+
 /// Seconds that one measured block takes at least.
 const BLOCK: f64 = 0.5;
 /// The share of the machine below which other programs count as absent.
@@ -42,17 +44,21 @@ pub(super) struct Measured {
 }
 
 /// Times `work`: warms up, then measures blocks of at least half a second.
-pub(super) fn measure(work: &mut dyn FnMut(), blocks: usize, threads: usize) -> Measured {
-    work();
+///
+/// # Errors
+/// Those of the work.
+pub(super) fn measure(work: &mut dyn FnMut() -> Result<()>, blocks: usize, threads: usize) -> Result<Measured> {
+    work()?;
     let begun = Instant::now();
-    work();
+    work()?;
     let repeats = (BLOCK / begun.elapsed().as_secs_f64()).ceil().max(1.0) as usize;
-    summary((0..blocks).map(|_| block(work, repeats)).collect(), threads)
+    let blocks = (0..blocks).map(|_| block(work, repeats)).collect::<Result<_>>()?;
+    Ok(summary(blocks, threads))
 }
 
-fn block(work: &mut dyn FnMut(), repeats: usize) -> Block {
+fn block(work: &mut dyn FnMut() -> Result<()>, repeats: usize) -> Result<Block> {
     let (machine, cpu, begun) = (machine_time(), cpu_time(), Instant::now());
-    (0..repeats).for_each(|_| work());
+    (0..repeats).try_for_each(|_| work())?;
     let wall = begun.elapsed().as_secs_f64();
     let cpu = cpu_time().zip(cpu).map(|(after, before)| after - before);
     let machine = machine_time().zip(machine).map(|(after, before)| (after.0 - before.0, after.1));
@@ -61,7 +67,7 @@ fn block(work: &mut dyn FnMut(), repeats: usize) -> Block {
         // The clocks of /proc/stat tick, so that a short block can seem busier than it was.
         others < CLEAN + 2.0 / TICKS / wall
     });
-    Block { wall: wall / repeats as f64, cpu: cpu.map(|cpu| cpu / repeats as f64), clean }
+    Ok(Block { wall: wall / repeats as f64, cpu: cpu.map(|cpu| cpu / repeats as f64), clean })
 }
 
 fn summary(blocks: Vec<Block>, threads: usize) -> Measured {

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use self::measure::{Measured, measure, peak_memory};
 use super::args::{BenchArgs, BenchConfig, BenchMode};
+use super::device::{Device, check};
 use crate::autodiff::Params;
 use crate::base::Result;
 use crate::device::{Pool, simd};
@@ -36,10 +37,19 @@ struct Report {
 /// Runs the command.
 pub fn command(args: &BenchArgs) -> Result<ExitCode> {
     let pool = Arc::new(Pool::new(args.threads)?);
-    let (measured, report) = match args.mode {
-        BenchMode::Env => env::bench(args, &pool)?,
-        BenchMode::Act => act::bench(args, &pool)?,
-        _ => training(args, &pool)?,
+    let (device, (measured, report)) = match args.mode {
+        BenchMode::Env => (Device::Cpu, env::bench(args, &pool)?),
+        BenchMode::Act => (Device::Cpu, act::bench(args, &pool)?),
+        _ => {
+            let device = Device::open(args.device)?;
+            let measured = training(args, &pool, &device)?;
+            (device, measured)
+        }
+    };
+    let on = match &device {
+        Device::Cpu => format!("{}, {:?}", device.describe(pool.threads()).replace("CPU ", ""), simd::level()),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(_) => device.describe(pool.threads()),
     };
     let memory = peak_memory();
     if args.json {
@@ -47,13 +57,16 @@ pub fn command(args: &BenchArgs) -> Result<ExitCode> {
             "impl": "dreamer-fast", "mode": args.mode.name(), "ms": round(measured.ms), "min": round(measured.min),
             "max": round(measured.max), "n": measured.n, "clean": measured.clean, "wall": round(measured.wall_ms),
             "cpu_ms": measured.cpu_ms.map(round), "threads": pool.threads(), "rss_mb": memory,
-            "simd": format!("{:?}", simd::level()),
+            "simd": format!("{:?}", simd::level()), "device": device.describe(pool.threads()), "emulated": device.emulated(),
         });
         let object = line.as_object_mut().expect("an object was just made");
         object.extend(report.keys.into_iter().map(|(key, value)| (key.to_string(), value)));
         say!("{line}");
     } else {
-        say!("{}; {} thread{}, {:?}", report.title, pool.threads(), plural(pool.threads()), simd::level());
+        say!("{}; {on}", report.title);
+        if device.emulated() {
+            say!("The device is emulated: these are the times of an interpreter, and say nothing about any GPU.");
+        }
         say!("{}", measured.in_words());
         say!("{}   peak memory {memory} MB", report.rates);
     }
@@ -61,14 +74,19 @@ pub fn command(args: &BenchArgs) -> Result<ExitCode> {
 }
 
 /// A part of a training step.
-fn training(args: &BenchArgs, pool: &Arc<Pool>) -> Result<(Measured, Report)> {
+fn training(args: &BenchArgs, pool: &Arc<Pool>, device: &Device) -> Result<(Measured, Report)> {
     let config = args.config.unwrap_or(BenchConfig::Grid);
     let mut model = work::model(config)?;
     model.config.precision = args.precision;
+    if !matches!(device, Device::Cpu) {
+        check(&model.config)?;
+    }
     let mut params = Params::new(Arc::new(model.layout()));
     init(&model, &mut params, 0);
-    let mut work = work::work(&model, args.mode, params, pool);
-    let measured = measure(&mut work, args.blocks, pool.threads());
+    let mut work = work::work(&model, args.mode, params, pool, device, args.eager)?;
+    // With a device, the host's processor time is not the time of the work.
+    let threads = if matches!(device, Device::Cpu) { pool.threads() } else { usize::MAX };
+    let measured = measure(&mut work, args.blocks, threads)?;
     let flops = flops::flops(&model, args.mode);
     let rate = flops / 1e6 / measured.ms;
     let report = Report {

@@ -4,9 +4,15 @@
 //! the rest that nothing explains. So the shares of [`Profile::parts`] add up to 1.
 
 mod account;
+#[cfg(feature = "cuda")]
+pub mod counters;
+#[cfg(feature = "cuda")]
+pub mod emulated;
 mod label;
 mod machine;
 mod rollout;
+#[cfg(feature = "cuda")]
+pub mod roofline;
 mod subject;
 mod tables;
 mod trace;
@@ -23,9 +29,16 @@ pub use self::trace::trace;
 
 use self::account::Account;
 use super::args::{BenchConfig, ProfileArgs};
+use super::device::Device;
+#[cfg(feature = "cuda")]
+use super::{bench::work, device::check, world::World};
 use crate::autodiff::record::Recording;
+#[cfg(feature = "cuda")]
+use crate::base::Error;
 use crate::base::{Result, files};
 use crate::config::{Precision, Resolved};
+#[cfg(feature = "cuda")]
+use crate::device::cuda::kernels::Kernels;
 use crate::device::{Pool, simd};
 use crate::report::stdout::{self, say};
 
@@ -98,14 +111,52 @@ pub fn profile(subject: &mut Subject, updates: usize) -> Result<Profile> {
 /// Runs the command on the updates of a run of these settings, or without settings on the sizes of `--config`.
 pub fn command(args: &ProfileArgs, settings: Option<&Resolved>) -> Result<ExitCode> {
     let pool = Arc::new(Pool::new(args.threads)?);
-    let machine = Machine::measure(pool.threads());
-    let (title, mut subject) = match settings {
+    match Device::open(args.device)? {
+        Device::Cpu => on_cpu(args, settings, &pool),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(kernels) => on_emulator(args, settings, &pool, &kernels),
+    }
+}
+
+/// Counts instead of times, and the floor on a GPU.
+#[cfg(feature = "cuda")]
+fn on_emulator(
+    args: &ProfileArgs,
+    settings: Option<&Resolved>,
+    pool: &Arc<Pool>,
+    kernels: &Arc<Kernels>,
+) -> Result<ExitCode> {
+    let (title, model) = match settings {
         Some(settings) => {
-            (format!("{} ({})", settings.preset, settings.config.task), Subject::run(&settings.config, &pool)?)
+            (format!("{} ({})", settings.preset, settings.config.task), World::new(&settings.config)?.model)
         }
         None => {
             let config = args.config.unwrap_or(BenchConfig::Grid);
-            (config.name().to_string(), Subject::sizes(config, args.precision.unwrap_or(Precision::F32), &pool)?)
+            let mut model = work::model(config)?;
+            model.config.precision = args.precision.unwrap_or(Precision::F32);
+            (config.name().to_string(), model)
+        }
+    };
+    check(&model.config)?;
+    let context = kernels.stream().context();
+    let emulator = context.emulator().ok_or_else(|| {
+        Error::new("only the emulated driver counts: take --device emulated; bench --device cuda times a GPU.")
+    })?;
+    let (batch, work) = (model.config.batch_size, emulated::count(&model, pool, kernels, emulator)?);
+    say!("An update of {title} on {}, {}", context.info(), model.config.precision);
+    stdout::write(emulated::tables(&work, batch, &args.gpu))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn on_cpu(args: &ProfileArgs, settings: Option<&Resolved>, pool: &Arc<Pool>) -> Result<ExitCode> {
+    let machine = Machine::measure(pool.threads());
+    let (title, mut subject) = match settings {
+        Some(settings) => {
+            (format!("{} ({})", settings.preset, settings.config.task), Subject::run(&settings.config, pool)?)
+        }
+        None => {
+            let config = args.config.unwrap_or(BenchConfig::Grid);
+            (config.name().to_string(), Subject::sizes(config, args.precision.unwrap_or(Precision::F32), pool)?)
         }
     };
     let profile = profile(&mut subject, args.updates)?;

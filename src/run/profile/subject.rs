@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Sections;
 use super::label::{Labels, labels};
-use crate::autodiff::Params;
+use crate::autodiff::{Params, Plan};
 use crate::base::Result;
 use crate::config::{Config, Precision};
 use crate::device::Pool;
@@ -37,7 +37,7 @@ impl Subject {
         model.config.precision = precision;
         let mut params = Params::new(Arc::new(model.layout()));
         init(&model, &mut params, 0);
-        let step = work::train_step(&model, &params, pool);
+        let step = work::train_step(&model, &params, pool, Plan::new);
         Ok(Subject { pool: pool.clone(), kind: Kind::Sizes { model, params, step } })
     }
 

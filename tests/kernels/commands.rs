@@ -1,0 +1,82 @@
+//! The commands on a device, as a user calls them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use dreamer_fast::config::{Request, resolve};
+use dreamer_fast::device::Pool;
+use dreamer_fast::run::profile::emulated::{count, total};
+use dreamer_fast::run::world::World;
+use serde_json::Value;
+
+use crate::Rig;
+
+/// What a command that ends well prints.
+fn run(words: &[&str]) -> String {
+    let out = Command::new(env!("CARGO_BIN_EXE_dreamer-fast")).args(words).output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert!(out.status.success(), "{words:?}: {text}{}", String::from_utf8_lossy(&out.stderr));
+    text
+}
+
+fn folder(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("device").join(name);
+    let _ = std::fs::remove_dir_all(&path);
+    path
+}
+
+/// A short run on the emulated device; its checksum of parameters and moments.
+fn train(logdir: &Path, steps: &str, more: &[&str]) -> String {
+    let always = ["train", "--preset", "debug", "--device", "emulated", "--steps", steps];
+    let quick = ["--set", "final_eval_episodes=1", "--set", "eval_every=0", "--set", "video_every=0"];
+    let text = run(&[&always[..], &quick, &["--logdir", logdir.to_str().unwrap()], more].concat());
+    let line = text.lines().find(|line| line.contains("checksum")).expect("a run ends with its checksum");
+    line.split_whitespace().last().unwrap().to_string()
+}
+
+/// Acting, checkpoints and the last checksum see what the device computed, and a run that goes on does so with the same bits.
+#[test]
+fn a_run_on_a_device_is_repeatable_and_resumes() {
+    let Some(_rig) = Rig::new() else { return };
+    let whole = train(&folder("whole"), "320", &[]);
+    let halves = folder("halves");
+    assert_ne!(train(&halves, "240", &[]), whole, "80 steps more change something");
+    assert_eq!(train(&halves, "320", &[]), whole, "stopped and resumed");
+    assert_eq!(train(&folder("eager"), "320", &["--eager"]), whole, "launched kernel by kernel");
+}
+
+#[test]
+fn bench_names_its_device() {
+    let Some(_rig) = Rig::new() else { return };
+    let words = ["bench", "--mode", "observe", "--device", "emulated", "--blocks", "1"];
+    let line: Value = serde_json::from_str(&run(&[&words[..], &["--json"]].concat())).unwrap();
+    assert!(line["device"].as_str().unwrap().contains("sm_90") && line["emulated"] == true, "{line}");
+    assert!(line["ms"].as_f64().unwrap() > 0.0, "{line}");
+}
+
+/// The counts of an update are those of its graph, kernel by kernel, and no kernel moves less than it has to.
+#[test]
+fn a_profile_counts_every_launch() {
+    let Some(rig) = Rig::new() else { return };
+    let settings = resolve(&Request { preset: Some("debug".into()), ..Request::default() }).unwrap();
+    let model = World::new(&settings.config).unwrap().model;
+    let pool = Arc::new(Pool::new(1).unwrap());
+    let work = count(&model, &pool, &rig.kernels, rig.context.emulator().unwrap()).unwrap();
+    assert_eq!(work.ran, [model.config.batch_size]);
+    let launches: f64 = work.counts.values().map(|counters| counters.launches).sum();
+    assert_eq!(launches, work.launches as f64);
+    assert_eq!(work.counts["adam_update"].launches, 3.0, "one for each group");
+    for (name, counters) in &work.counts {
+        assert!(counters.moved_bytes() >= counters.ideal_sectors, "{name}");
+        assert!(counters.distinct_bytes() > 0.0 && counters.blocks >= counters.launches, "{name}");
+    }
+    let need = total(&work.needs);
+    assert!(need.flops > 1e6 && need.bytes > 1e6, "{need:?}");
+    let text = run(&["profile", "--device", "emulated", "--preset", "debug", "--sm-count", "108", "--launch-us", "2"]);
+    for part in
+        ["linear_forward", "gru_cell", "108 multiprocessors", &format!("{} ", work.launches), "no GPU was asked"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
