@@ -90,6 +90,7 @@ fn the_continuous_reward_peaks_at_half_the_cue() {
             let mut seen = [0.0; 2];
             probe.write_floats(&mut seen);
             let want = if seen[0] > 0.0 { right } else { left };
+            assert_eq!(probe.step(Action::Continuous(&[-action])).reward, 0.0);
             assert_eq!(probe.step(Action::Continuous(&[action])).reward, want);
         }
     }

@@ -159,6 +159,7 @@ const PROBE: Preset = Preset {
         ("free_nats", "0.1", "a cue is 0.7 nats: 1 nat would let the prior ignore it"),
         ("free_nats_each", "true", "as in gridworld"),
         ("kl_balance", "0.5", "as in gridworld"),
+        ("kl_rep_scale", "0", "a posterior that is cheap keeps one copy of the cue, and a rare sample has it wrong"),
         ("reward_dist", "twohot", "as in gridworld"),
         ("value_dist", "twohot", "as in gridworld"),
         ("twohot_bins", "61", "0.1 symlog apart"),

@@ -15,12 +15,15 @@
 //! | `Probe-Limit-v0` | reward 1 a step for five steps; where the cue is 1 they end, where it is -1 they are cut off | finite, g / (1 - g) |
 //! | `Probe-Continue-v0` | take 1 and end, or 0.5 and go on for eight steps, until cut off | 0.5 g / (1 - g), .. |
 //! | `Probe-Image-v0` | as `ActionObservation`, with the cue as the bright half of an image of 8 x 8 | g, 1 |
-//! | `Probe-Continuous-v0` | one step, action a in [-1, 1], reward 1 - (a - cue / 2)^2 | g, 1 |
+//! | `Probe-Continuous-v0` | two steps, for the second action a in [-1, 1] reward 1 - (a - cue / 2)^2 | g^2, g, 1 |
+//!
+//! `Continuous` has a step before the one that counts, so that an action leads to the state in which it is chosen: where the actor
+//! learns by back-propagation, nothing trains the value of a reset (`src/dreamer/behavior.rs`, I3).
 //!
 //! `Memory` shows the cue once more at the end: a reward that depends on the product of cue and action alone gives a model that
-//! has forgotten the cue no reason to keep it. Beside this, observations hold everything: the time, or whether the episode has just begun, is in view, since a state
-//! inside an episode must not look like a reset, whose reward is 0. The idea, and the first five, are those of Andy Jones, "Debugging
-//! reinforcement learning systems", 2021.
+//! has forgotten the cue no reason to keep it. Beside this, observations hold everything: the time, or whether the episode has just
+//! begun, is in view, since a state inside an episode must not look like a reset, whose reward is 0. The idea, and the first five, are
+//! those of Andy Jones, "Debugging reinforcement learning systems", 2021.
 
 use super::{Action, Actions, Env, NumpyRng, Observation, Options, Outcome, Picture, Spec, View};
 use crate::base::{Error, Result};
@@ -221,7 +224,7 @@ impl Probe {
 /// Steps of an episode.
 fn length(question: Question) -> u32 {
     match question {
-        Question::Discount => 2,
+        Question::Discount | Question::Continuous => 2,
         Question::Memory(k) => k + 1,
         Question::Limit => LIMIT,
         Question::Continue => PATIENCE,
@@ -261,6 +264,7 @@ impl Env for Probe {
             Question::Memory(_) => 0.0,
             Question::Continue if chosen == 0 => 1.0,
             Question::Continue => WAGE,
+            Question::Continuous if !over => 0.0,
             Question::Continuous => {
                 let Action::Continuous(&[a]) = action else { unreachable!("checked above") };
                 1.0 - (f64::from(a) - 0.5 * f64::from(self.cue)).powi(2)
