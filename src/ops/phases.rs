@@ -126,16 +126,29 @@ impl Phases {
             let sliding = self.sliding(to - from);
             let rows = from * sliding.run..to * sliding.run;
             let x = &padded[(a + from + 1 - t) * line..];
-            gemm::gemm_windows(self.precision, &sliding, rows, self.rows(), n, x, packed, products, false, &[]);
+            gemm::gemm_windows(self.precision, &sliding, rows, self.rows(), n, x, packed, products, false, [&[]; 2]);
             let rows = image.chunks_exact_mut(w.w * w.c).skip(w.stride * a).take(w.stride);
             for (r, row) in rows.enumerate() {
                 let width = w.stride * w.c;
-                vectorize!(|| for (to, from) in row.chunks_mut(width).zip(products.chunks_exact(n)) {
-                    for (to, &from) in to.iter_mut().zip(&from[r * width..][..width]) {
-                        *to += from;
-                    }
-                });
+                let products = &products[r * width..];
+                match width {
+                    6 => add_narrow::<R, 6>(products, n, row),
+                    _ => vectorize!(|| for (to, from) in row.chunks_mut(width).zip(products.chunks(n)) {
+                        to.iter_mut().zip(from).for_each(|(to, &from)| *to += from);
+                    }),
+                }
             }
         }
     }
+}
+
+/// Adds the first `W` of every `n` products to the next `W` elements of `row`. A loop over so few numbers costs more than the numbers
+/// unless its length is known.
+fn add_narrow<R: Real, const W: usize>(products: &[R], n: usize, row: &mut [R]) {
+    let (row, _) = row.as_chunks_mut::<W>();
+    vectorize!(|| for (to, from) in row.iter_mut().zip(products.chunks(n)) {
+        if let Some(from) = from.first_chunk::<W>() {
+            *to = std::array::from_fn(|i| to[i] + from[i]);
+        }
+    });
 }

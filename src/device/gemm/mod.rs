@@ -340,7 +340,7 @@ pub fn gemm_windows<R: Real>(
     packed_b: &[R],
     c: &mut [R],
     accumulate: bool,
-    next: &[R],
+    next: [&[R]; 2],
 ) {
     assert!(
         rows.len() == windows.columns() && rows.end <= k,
@@ -356,7 +356,16 @@ pub fn gemm_windows<R: Real>(
     check("image", image.len(), 1, windows.reach(), windows.reach());
     let width = panel_width::<R>();
     let (b, panel) = (packed_b[rows.start / steps * width..].as_ptr(), k.div_ceil(steps) * width);
-    let job = windows::Product { windows, n, image: image.as_ptr(), b, panel, c: c.as_mut_ptr(), accumulate, next };
+    let job = windows::Product {
+        windows,
+        n,
+        image: image.as_ptr(),
+        b,
+        panel,
+        c: c.as_mut_ptr(),
+        accumulate,
+        next: next.map(|next| next as *const [R]),
+    };
     dispatch!(windows, precision, windows::Job::Product(job));
 }
 
