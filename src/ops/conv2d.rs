@@ -95,20 +95,27 @@ impl<R: Real> Op<R> for Conv2d {
 
     fn forward(&self, io: Forward<'_, R>) {
         let [y] = take(io.y);
-        let (w, out) = (&self.windows, self.out);
-        // Image by image, so that bias and activation find the product in the cache.
-        for (x, y) in io.x[0].chunks(w.block() * w.image()).zip(y.chunks_mut(w.block() * w.count() * out)) {
-            convolve::product(self.precision, w, out, x, io.packed[0], y, false, io.scratch); // (V1)
-            convolve::add_bias(io.x[2], y);
+        let (x, bias, packed) = (io.x[0], io.x[2], io.packed[0]);
+        // (V1)
+        convolve::product(self.precision, &self.windows, self.out, x, packed, y, false, io.scratch, [&[]; 3], |y| {
+            convolve::add_bias(bias, y);
             self.f.apply(y); // (V2)
-        }
+        });
     }
 
     fn backward(&self, io: Backward<'_, R>) {
         let [Some(da), ..] = io.dy else { return };
-        self.f.differentiate(io.y[0], da); // (V3)
-        let [Some(dx), ..] = io.dx else { return };
-        self.spread.run(da, io.packed[1], dx, io.scratch); // (V4)
+        let [Some(dx), ..] = io.dx else { return self.f.differentiate(io.y[0], da) };
+        let w = &self.windows;
+        // Image by image, so that the product finds da in the cache, and so do those that follow.
+        let (outputs, inputs) = (w.block() * w.count() * self.out, w.block() * w.image());
+        for i in 0..io.rows.len().div_ceil(w.block()) {
+            let (da, next_da) = convolve::cut(da, outputs, i);
+            let (dx, next_dx) = convolve::cut(dx, inputs, i);
+            let [y, next_y] = [i, i + 1].map(|i| convolve::block(io.y[0], outputs, i));
+            self.f.differentiate(y, da); // (V3)
+            self.spread.run(da, io.packed[1], dx, io.scratch, [next_da, next_y, next_dx]); // (V4)
+        }
     }
 
     fn reads(&self) -> Reads {
@@ -122,11 +129,18 @@ impl<R: Real> Op<R> for Conv2d {
 
     fn backward_weights(&self, io: Weights<'_, R>) {
         let (x, da) = (io.x[0], io.dy[0]);
-        if let Some(dw) = io.dw[1] {
-            convolve::gradient(self.precision, &self.windows, self.out, x, da, dw.all(), io.scratch); // (V5)
-        }
-        if let Some(db) = io.dw[2] {
-            add_rows(da, db.all());
+        let mut db = io.dw[2].map(|db| db.all());
+        let mut add = |da: &[R]| {
+            if let Some(db) = &mut db {
+                add_rows(da, db);
+            }
+        };
+        match io.dw[1].map(|dw| dw.all()) {
+            // (V5)
+            Some(dw) => {
+                convolve::gradient(self.precision, &self.windows, self.out, x, da, dw, io.scratch, |_, da| add(da));
+            }
+            None => add(da),
         }
     }
 

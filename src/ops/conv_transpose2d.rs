@@ -114,18 +114,30 @@ impl<R: Real> Op<R> for ConvTranspose2d {
         let [y] = take(io.y);
         let (w, input) = (&self.windows, self.input);
         // Image by image, so that the activation finds the sums in the cache.
-        for (x, y) in io.x[0].chunks(w.block() * w.count() * input).zip(y.chunks_mut(w.block() * w.image())) {
+        let (inputs, outputs) = (w.block() * w.count() * input, w.block() * w.image());
+        for i in 0..io.rows.len().div_ceil(w.block()) {
+            let [x, next_x] = [i, i + 1].map(|i| convolve::block(io.x[0], inputs, i));
+            let (y, next_y) = convolve::cut(y, outputs, i);
             convolve::fill(io.x[2], y);
-            self.spread.run(x, io.packed[0], y, io.scratch); // (D1) (D2)
+            self.spread.run(x, io.packed[0], y, io.scratch, [next_x, next_y, &[]]); // (D1) (D2)
             self.f.apply(y); // (D3)
         }
     }
 
     fn backward(&self, io: Backward<'_, R>) {
         let [Some(da), ..] = io.dy else { return };
-        self.f.differentiate(io.y[0], da); // (D4)
-        let [Some(dx), ..] = io.dx else { return };
-        convolve::product(self.precision, &self.windows, self.input, da, io.packed[1], dx, true, io.scratch); // (D5)
+        let [Some(dx), ..] = io.dx else { return self.f.differentiate(io.y[0], da) };
+        let w = &self.windows;
+        // Image by image, so that the product finds da in the cache, and so do those that follow.
+        let (outputs, inputs) = (w.block() * w.image(), w.block() * w.count() * self.input);
+        for i in 0..io.rows.len().div_ceil(w.block()) {
+            let (da, next_da) = convolve::cut(da, outputs, i);
+            let (dx, next_dx) = convolve::cut(dx, inputs, i);
+            let [y, next_y] = [i, i + 1].map(|i| convolve::block(io.y[0], outputs, i));
+            self.f.differentiate(y, da); // (D4)
+            let next = [next_da, next_y, next_dx];
+            convolve::product(self.precision, w, self.input, da, io.packed[1], dx, true, io.scratch, next, |_| {}); // (D5)
+        }
     }
 
     fn reads(&self) -> Reads {
@@ -142,23 +154,25 @@ impl<R: Real> Op<R> for ConvTranspose2d {
 
     fn backward_weights(&self, io: Weights<'_, R>) {
         let (x, da) = (io.x[0], io.dy[0]);
-        let (input, patch, part) = (self.input, self.windows.patch(), io.part);
-        if self.windows.whole() {
-            // Its weights are many, so each part sums over all images itself.
-            if part < PARTS
-                && let Some(dw) = io.dw[1]
-            {
+        let (w, input, patch, part) = (&self.windows, self.input, self.windows.patch(), io.part);
+        let mut db = io.dw[2].filter(|_| part == PARTS || !w.whole()).map(|db| db.all());
+        let mut add = |da: &[R]| {
+            if let Some(db) = &mut db {
+                add_rows(da, db);
+            }
+        };
+        match io.dw[1] {
+            // (D6). The weights of one window are many, so each part but the last sums over all images itself.
+            Some(dw) if w.whole() && part < PARTS => {
                 let (from, to) = (part * input / PARTS, (part + 1) * input / PARTS);
                 let dw = dw.part(from * patch..to * patch);
-                gemm::gemm_tn(self.precision, from..to, patch, io.rows, x, input, da, patch, dw, patch); // (D6)
+                gemm::gemm_tn(self.precision, from..to, patch, io.rows, x, input, da, patch, dw, patch);
             }
-        } else if let Some(dw) = io.dw[1] {
-            convolve::gradient_transposed(self.precision, &self.windows, input, da, x, dw.all(), io.scratch); // (D6)
-        }
-        if let Some(db) = io.dw[2]
-            && (part == PARTS || !self.windows.whole())
-        {
-            add_rows(da, db.all());
+            Some(dw) if !w.whole() => {
+                let dw = dw.all();
+                convolve::gradient_transposed(self.precision, w, input, da, x, dw, io.scratch, |da, _| add(da));
+            }
+            _ => add(da),
         }
     }
 

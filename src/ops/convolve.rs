@@ -30,7 +30,8 @@ fn sliding(precision: Precision, w: &Windows) -> Option<Sliding> {
     w.sliding().filter(|sliding| sliding.suits(precision))
 }
 
-/// `Y (+)= P B`: images [.., h, w, c], B packed [window, n], Y [.., oh, ow, n].
+/// `Y (+)= P B`: images [.., h, w, c], B packed [window, n], Y [.., oh, ow, n]. Image by image or a few at a time, `then` gets their Y
+/// while the cache holds it. `next` is read or written after all that.
 pub(super) fn product<R: Real>(
     precision: Precision,
     w: &Windows,
@@ -40,10 +41,15 @@ pub(super) fn product<R: Real>(
     y: &mut [R],
     accumulate: bool,
     scratch: &mut [R],
+    next: [&[R]; 3],
+    mut then: impl FnMut(&mut [R]),
 ) {
     if let Some(sliding) = sliding(precision, w) {
-        for (i, y) in y.chunks_exact_mut(w.count() * n).enumerate() {
-            let [image, next] = with_next(images, w.image(), i);
+        let mut rest = y;
+        for i in 0..images.len() / w.image() {
+            let [image, next_image] = with_next(images, w.image(), i);
+            let (y, after) = rest.split_at_mut(w.count() * n);
+            let next = if after.is_empty() { next } else { [next_image, &after[..y.len()], &[]] };
             let image = match precision {
                 Precision::Full => image,
                 Precision::Bf16 => {
@@ -53,16 +59,20 @@ pub(super) fn product<R: Real>(
                 }
             };
             gemm::gemm_windows(precision, &sliding, 0..w.patch(), w.patch(), n, image, packed, y, accumulate, next);
+            then(y);
+            rest = after;
         }
         return;
     }
     for (images, y) in images.chunks(w.block() * w.image()).zip(y.chunks_mut(w.block() * w.count() * n)) {
         let patches = gathered(w, images, scratch);
         gemm::gemm_packed(precision, y.len() / n, n, w.patch(), patches, w.patch(), packed, y, n, accumulate);
+        then(y);
     }
 }
 
-/// `dB += P^T dY`: images [.., h, w, c], dY [.., oh, ow, n], dB [window, n].
+/// `dB += P^T dY`: images [.., h, w, c], dY [.., oh, ow, n], dB [window, n]. Image by image or a few at a time, `then` gets the images
+/// and their dY while the cache holds them.
 pub(super) fn gradient<R: Real>(
     precision: Precision,
     w: &Windows,
@@ -71,11 +81,12 @@ pub(super) fn gradient<R: Real>(
     dy: &[R],
     db: &mut [R],
     scratch: &mut [R],
+    mut then: impl FnMut(&[R], &[R]),
 ) {
     if let Some(sliding) = sliding(precision, w) {
         for i in 0..images.len() / w.image() {
             let ([image, next], [dy, next_dy]) = (with_next(images, w.image(), i), with_next(dy, w.count() * n, i));
-            let image = match precision {
+            let operand = match precision {
                 Precision::Full => image,
                 Precision::Bf16 => {
                     let pairs = &mut scratch[..w.image()];
@@ -83,17 +94,19 @@ pub(super) fn gradient<R: Real>(
                     pairs
                 }
             };
-            gemm::gemm_windows_tn(precision, &sliding, n, image, dy, db, [next, next_dy]);
+            gemm::gemm_windows_tn(precision, &sliding, n, operand, dy, db, [next, next_dy]);
+            then(image, dy);
         }
         return;
     }
     for (images, dy) in images.chunks(w.block() * w.image()).zip(dy.chunks(w.block() * w.count() * n)) {
         let patches = gathered(w, images, scratch);
         gemm::gemm_tn(precision, 0..w.patch(), n, dy.len() / n, patches, w.patch(), dy, n, db, n);
+        then(images, dy);
     }
 }
 
-/// `dB^T += Y^T P`: images [.., h, w, c], Y [.., oh, ow, n], dB^T [n, window].
+/// `dB^T += Y^T P`: images [.., h, w, c], Y [.., oh, ow, n], dB^T [n, window]. `then` as in [`gradient`].
 pub(super) fn gradient_transposed<R: Real>(
     precision: Precision,
     w: &Windows,
@@ -102,12 +115,13 @@ pub(super) fn gradient_transposed<R: Real>(
     y: &[R],
     db: &mut [R],
     scratch: &mut [R],
+    mut then: impl FnMut(&[R], &[R]),
 ) {
     if sliding(precision, w).is_some() {
         // The other way round, Y has few columns, which fill vectors better than the windows do.
         let (turned, scratch) = scratch.split_at_mut(n * w.patch());
         turned.fill(R::ZERO);
-        gradient(precision, w, n, images, y, turned, scratch);
+        gradient(precision, w, n, images, y, turned, scratch, then);
         for (j, db) in db.chunks_exact_mut(w.patch()).enumerate() {
             db.iter_mut().zip(turned.chunks_exact(n)).for_each(|(db, turned)| *db += turned[j]);
         }
@@ -116,7 +130,21 @@ pub(super) fn gradient_transposed<R: Real>(
     for (images, y) in images.chunks(w.block() * w.image()).zip(y.chunks(w.block() * w.count() * n)) {
         let patches = gathered(w, images, scratch);
         gemm::gemm_tn(precision, 0..n, w.patch(), y.len() / n, y, n, patches, w.patch(), db, w.patch());
+        then(images, y);
     }
+}
+
+/// Piece `i` of `len` elements each, the last one of what is left; empty beyond the end.
+pub(super) fn block<R>(all: &[R], len: usize, i: usize) -> &[R] {
+    let rest = all.get(i * len..).unwrap_or_default();
+    &rest[..len.min(rest.len())]
+}
+
+/// The same, to be written, and piece `i + 1`.
+pub(super) fn cut<R>(all: &mut [R], len: usize, i: usize) -> (&mut [R], &[R]) {
+    let rest = &mut all[i * len..];
+    let (piece, rest) = rest.split_at_mut(len.min(rest.len()));
+    (piece, block(rest, len, 0))
 }
 
 /// Piece `i` of `len` elements each, and the one after it, which is empty at the end.
@@ -174,12 +202,12 @@ impl Spread {
         self.phases.map_or(w.block() * w.count() * w.patch(), |phases| phases.scratch())
     }
 
-    /// Adds to the images what each window of them stands for.
-    pub fn run<R: Real>(&self, y: &[R], packed: &[R], images: &mut [R], scratch: &mut [R]) {
+    /// Adds to the images what each window of them stands for. `next` is read or written after that.
+    pub fn run<R: Real>(&self, y: &[R], packed: &[R], images: &mut [R], scratch: &mut [R], next: [&[R]; 3]) {
         let (w, n) = (&self.windows, self.n);
         if let Some(phases) = self.phases {
             for (y, image) in y.chunks_exact(w.count() * n).zip(images.chunks_exact_mut(w.image())) {
-                phases.run(y, packed, scratch, image);
+                phases.run(y, packed, scratch, image, next);
             }
             return;
         }
@@ -281,19 +309,19 @@ mod tests {
             let b = packed(&order, &b);
             let (m, k) = (images * windows.count(), windows.patch());
             let (mut got, mut want) = (dy.clone(), dy.clone());
-            product(FULL, &windows, n, &x, &b, &mut got, false, &mut memory);
+            product(FULL, &windows, n, &x, &b, &mut got, false, &mut memory, [&[]; 3], |_| {});
             gemm::gemm_packed(FULL, m, n, k, &patches, k, &b, &mut want, n, false);
             assert!(got == want, "{h}x{w}: the product differs");
-            product(FULL, &windows, n, &x, &b, &mut got, true, &mut memory);
+            product(FULL, &windows, n, &x, &b, &mut got, true, &mut memory, [&[]; 3], |_| {});
             gemm::gemm_packed(FULL, m, n, k, &patches, k, &b, &mut want, n, true);
             close("the sum", &got, &want);
 
             let (mut got, mut want) = (vec![1.0; k * n], vec![1.0; k * n]);
-            gradient(FULL, &windows, n, &x, &dy, &mut got, &mut memory);
+            gradient(FULL, &windows, n, &x, &dy, &mut got, &mut memory, |_, _| {});
             gemm::gemm_tn(FULL, 0..k, n, m, &patches, k, &dy, n, &mut want, n);
             close("the gradient", &got, &want);
             let mut turned = vec![1.0; k * n];
-            gradient_transposed(FULL, &windows, n, &x, &dy, &mut turned, &mut memory);
+            gradient_transposed(FULL, &windows, n, &x, &dy, &mut turned, &mut memory, |_, _| {});
             let back: Vec<f64> = (0..k * n).map(|i| turned[i % n * k + i / n]).collect();
             close("the transposed gradient", &back, &want);
         }
@@ -313,7 +341,7 @@ mod tests {
             let images = [plain, by_phases].map(|spread| {
                 let b = packed(&spread.pack(0, Order::Rows, false, at), &weight);
                 let mut images = numbers(3, 2 * windows.image());
-                spread.run(&y, &b, &mut images, &mut vec![f64::NAN; spread.scratch()]);
+                spread.run(&y, &b, &mut images, &mut vec![f64::NAN; spread.scratch()], [&[]; 3]);
                 images
             });
             close("the image", &images[1], &images[0]);

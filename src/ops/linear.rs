@@ -97,9 +97,9 @@ impl Linear {
         self.bias_at() + usize::from(self.bias)
     }
 
-    /// Rows of W_i that one piece of (L5) works on: a quarter keeps a few workers busy, fewer than 32 waste the reading of da.
+    /// Rows of W_i that one piece of (L5) works on: a half keeps a few workers busy, fewer than 64 waste the reading of da.
     fn tile(k: usize) -> usize {
-        k.div_ceil(4).next_multiple_of(8).max(32)
+        k.div_ceil(2).next_multiple_of(8).max(64)
     }
 }
 
@@ -291,6 +291,9 @@ pub(super) fn add_rows<R: Real>(da: &[R], db: &mut [R]) {
     /// Sums of longer rows are many enough to hide that each addition waits for the one before.
     const SHORT: usize = 64;
     let n = db.len();
+    if n == 3 {
+        return add_narrow::<R, 3>(da, db);
+    }
     if n > SHORT {
         vectorize!(|| da.chunks_exact(n).for_each(|da| db.iter_mut().zip(da).for_each(|(db, &da)| *db += da)));
         return;
@@ -307,6 +310,21 @@ pub(super) fn add_rows<R: Real>(da: &[R], db: &mut [R]) {
             2 => add_columns::<R, 2>(da, n, db),
             _ => add_columns::<R, 1>(da, n, db),
         };
+    }
+}
+
+/// Adds rows of `W` numbers to `db`: in many sums side by side, because one takes as long for a few numbers as for many.
+fn add_narrow<R: Real, const W: usize>(da: &[R], db: &mut [R]) {
+    /// Sums of a column.
+    const SUMS: usize = 16;
+    let mut sums = [[R::ZERO; W]; SUMS];
+    let (rows, _) = da.as_chunks::<W>();
+    let (blocks, rest) = rows.as_chunks::<SUMS>();
+    vectorize!(|| for block in blocks {
+        sums.as_flattened_mut().iter_mut().zip(block.as_flattened()).for_each(|(sum, &da)| *sum += da);
+    });
+    for row in sums.iter().chain(rest) {
+        db.iter_mut().zip(row).for_each(|(db, &da)| *db += da);
     }
 }
 

@@ -109,8 +109,8 @@ impl Phases {
         table
     }
 
-    /// Adds to an image [H, W, c_out] what x [h, w, c_in] contributes, given B packed.
-    pub fn run<R: Real>(&self, x: &[R], packed: &[R], scratch: &mut [R], image: &mut [R]) {
+    /// Adds to an image [H, W, c_out] what x [h, w, c_in] contributes, given B packed. `next` is read or written next.
+    pub fn run<R: Real>(&self, x: &[R], packed: &[R], scratch: &mut [R], image: &mut [R], next: [&[R]; 3]) {
         let (w, t, n) = (&self.windows, self.taps, self.columns());
         let line = self.padded(self.line());
         let (padded, products) = scratch[..self.scratch()].split_at_mut(w.oh * line);
@@ -120,22 +120,37 @@ impl Phases {
             gemm::copy_image(self.precision, from, &mut to[edge..line - edge]);
             to[line - edge..].fill(R::ZERO);
         }
-        for a in 0..w.oh + t - 1 {
+        let steps = w.oh + t - 1;
+        for a in 0..steps {
             // Rows of the window that lie in x.
             let (from, to) = ((t - 1).saturating_sub(a), t.min(w.oh + t - 1 - a));
             let sliding = self.sliding(to - from);
             let rows = from * sliding.run..to * sliding.run;
+            let next = next.map(|next| &next[a * next.len() / steps..(a + 1) * next.len() / steps]);
             let x = &padded[(a + from + 1 - t) * line..];
-            gemm::gemm_windows(self.precision, &sliding, rows, self.rows(), n, x, packed, products, false, &[]);
+            gemm::gemm_windows(self.precision, &sliding, rows, self.rows(), n, x, packed, products, false, next);
             let rows = image.chunks_exact_mut(w.w * w.c).skip(w.stride * a).take(w.stride);
             for (r, row) in rows.enumerate() {
                 let width = w.stride * w.c;
-                vectorize!(|| for (to, from) in row.chunks_mut(width).zip(products.chunks_exact(n)) {
-                    for (to, &from) in to.iter_mut().zip(&from[r * width..][..width]) {
-                        *to += from;
-                    }
-                });
+                let products = &products[r * width..];
+                match width {
+                    6 => add_narrow::<R, 6>(products, n, row),
+                    _ => vectorize!(|| for (to, from) in row.chunks_mut(width).zip(products.chunks(n)) {
+                        to.iter_mut().zip(from).for_each(|(to, &from)| *to += from);
+                    }),
+                }
             }
         }
     }
+}
+
+/// Adds the first `W` of every `n` products to the next `W` elements of `row`. A loop over so few numbers costs more than the numbers
+/// unless its length is known.
+fn add_narrow<R: Real, const W: usize>(products: &[R], n: usize, row: &mut [R]) {
+    let (row, _) = row.as_chunks_mut::<W>();
+    vectorize!(|| for (to, from) in row.iter_mut().zip(products.chunks(n)) {
+        if let Some(from) = from.first_chunk::<W>() {
+            *to = std::array::from_fn(|i| to[i] + from[i]);
+        }
+    });
 }

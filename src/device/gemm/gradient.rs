@@ -80,7 +80,8 @@ struct Pairs(MaybeUninit<[u8; CACHE / 2]>);
 unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element, pairs: *mut L::Element) {
     let width = 2 * L::LEN;
     assert!(width * size_of::<L::Element>() <= 2 * LINE, "a panel of {width} numbers is wider than two lines");
-    let tiles = p.n.div_ceil(width) * p.k.div_ceil(L::ROWS);
+    let most = tile::tallest::<L>(p.n);
+    let tiles = p.n.div_ceil(width) * p.k.div_ceil(most);
     for start in (0..p.m).step_by(HEIGHT) {
         let height = (p.m - start).min(HEIGHT);
         let depth = height.div_ceil(L::STEPS);
@@ -108,7 +109,7 @@ unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element, pairs
                 let dy = p.dy.add(start * p.ldy + column);
                 copy::<L>(dy, p.ldy, height, columns, panel, width);
             }
-            for (top, bottom) in pieces(p.k, L::ROWS, 1) {
+            for (top, bottom) in pieces(p.k, most, 1) {
                 ahead.iter_mut().for_each(Ahead::ask::<L>);
                 // SAFETY: columns top..bottom of X in those rows, and rows top..bottom of C in those columns, are within the
                 // caller's matrices.

@@ -15,6 +15,8 @@ pub(super) unsafe trait Lanes: Copy {
     const LEN: usize;
     /// Rows of the largest tile of two vectors whose sums stay in registers.
     const ROWS: usize;
+    /// Rows of the largest tile of one vector.
+    const TALL: usize = Self::ROWS;
     /// Steps of the inner dimension in a lane of an operand: 1, or 2 where a lane holds a pair of bf16. Operands of pairs are
     /// made from matrices of numbers by [`Lanes::load_along`] and [`Lanes::load_down`].
     const STEPS: usize = 1;

@@ -13,9 +13,9 @@ pub const BLOCK: usize = 512;
 /// Bytes of packed B that stay in the second-level cache while all rows of A pass by.
 pub(super) const CACHE: usize = 512 << 10;
 
-/// Elements of the widest tile of A in pairs, with room between the rows so that they do not all fall into the same lines of the
+/// Elements of the tallest tile of A in pairs, with room between the rows so that they do not all fall into the same lines of the
 /// first-level cache.
-const PAIRS: usize = 14 * (BLOCK / 2 + GAP);
+const PAIRS: usize = 18 * (BLOCK / 2 + GAP);
 
 /// Elements between the rows of such a tile: a vector.
 const GAP: usize = 16;
@@ -50,6 +50,7 @@ pub(super) fn pieces(len: usize, most: usize, unit: usize) -> impl Iterator<Item
 pub(super) unsafe fn run<L: Lanes>(p: &Product<L::Element>) {
     let width = 2 * L::LEN;
     let panel = p.k.div_ceil(L::STEPS) * width;
+    let most = tile::tallest::<L>(p.n);
     let mut pairs = MaybeUninit::<[f32; PAIRS]>::uninit();
     for start in (0..p.k).step_by(BLOCK) {
         let numbers = (p.k - start).min(BLOCK);
@@ -62,7 +63,7 @@ pub(super) unsafe fn run<L: Lanes>(p: &Product<L::Element>) {
         let group = (CACHE / (depth * width * size_of::<L::Element>())).max(1) * width;
         for first in (0..p.n).step_by(group) {
             let end = (first + group).min(p.n);
-            for (top, bottom) in pieces(p.m, L::ROWS, 1) {
+            for (top, bottom) in pieces(p.m, most, 1) {
                 let a = p.a.wrapping_add(top * p.lda + start);
                 let (a, lda) = match L::STEPS {
                     1 => (a, p.lda),

@@ -53,14 +53,25 @@ pub(super) unsafe fn run<L: Lanes, const DOWN: bool>(rows: usize, vectors: usize
         ($($m:literal $v:literal)*) => {
             match (rows, vectors) {
                 // SAFETY: the caller's promises, passed on.
-                $(($m, $v) if $m <= L::ROWS => unsafe { L::enter(#[inline(always)] || multiply::<L, $m, $v, DOWN>(tile)) },)*
+                $(($m, $v) if $m <= most::<L>($v) => unsafe { L::enter(#[inline(always)] || multiply::<L, $m, $v, DOWN>(tile)) },)*
                 _ => unreachable!("no kernel for {rows} rows of {vectors} vectors"),
             }
         };
     }
-    sizes!(1 1  2 1  3 1  4 1  5 1  6 1  7 1  8 1  9 1  10 1  11 1  12 1  13 1  14 1
+    sizes!(1 1  2 1  3 1  4 1  5 1  6 1  7 1  8 1  9 1  10 1  11 1  12 1  13 1  14 1  15 1  16 1  17 1  18 1
            1 2  2 2  3 2  4 2  5 2  6 2  7 2  8 2  9 2  10 2  11 2  12 2  13 2  14 2
            1 4  2 4  3 4  1 8)
+}
+
+/// The most rows of a tile of so many vectors. One vector takes more rows than two, because sums that are under way at the same
+/// time must be enough to hide how long each of them takes.
+const fn most<L: Lanes>(vectors: usize) -> usize {
+    if vectors == 1 { L::TALL } else { L::ROWS }
+}
+
+/// The most rows of the tiles that a C of `n` columns is cut into.
+pub(super) fn tallest<L: Lanes>(n: usize) -> usize {
+    most::<L>(n.div_ceil(L::LEN))
 }
 
 /// The most vectors, up to `left`, of a tile of so many rows: few rows take several panels at once, because a processor has

@@ -78,8 +78,8 @@ pub(super) struct Product<E> {
     pub panel: usize,
     pub c: *mut E,
     pub accumulate: bool,
-    /// What is read next.
-    pub next: *const [E],
+    /// What is read or written next.
+    pub next: [*const [E]; 3],
 }
 
 /// `C += P^T dY`, P the windows.
@@ -121,17 +121,18 @@ unsafe fn product<L: Lanes>(p: &Product<L::Element>) {
     let w = &p.windows;
     let width = 2 * L::LEN;
     let group = (CACHE / (w.columns() * width * size_of::<L::Element>())).max(1) * width;
-    let tiles = w.down * w.across.div_ceil(L::ROWS) * p.n.div_ceil(width);
-    let mut ahead = Ahead::new(p.next.cast(), 0, 1, p.next.len(), tiles);
+    let most = tile::tallest::<L>(p.n);
+    let tiles = w.down * w.across.div_ceil(most) * p.n.div_ceil(width);
+    let mut ahead = p.next.map(|next| Ahead::new(next.cast(), 0, 1, next.len(), tiles));
     for first in (0..p.n).step_by(group) {
         let end = (first + group).min(p.n);
         for y in 0..w.down {
-            for (left, right) in pieces(w.across, L::ROWS, 1) {
+            for (left, right) in pieces(w.across, most, 1) {
                 let mut column = first;
                 while column < end {
                     let vectors = tile::widest(right - left, (end - column).div_ceil(L::LEN));
                     let columns = (end - column).min(vectors * L::LEN);
-                    ahead.ask::<L>();
+                    ahead.iter_mut().for_each(Ahead::ask::<L>);
                     // SAFETY: windows left..right of row y lie within the image, rows and columns within C, and the panels that
                     // hold the columns within B. `column` begins a panel, because only the last tile of a group has an odd
                     // number of vectors and groups are whole panels.
@@ -166,8 +167,10 @@ unsafe fn gradient<L: Lanes>(p: &Gradient<L::Element>) {
     let panel: *mut L::Element = panel.0.as_mut_ptr().cast();
     let pairs = w.across.div_ceil(L::STEPS);
     let across = pairs * L::STEPS;
-    let most = HEIGHT / across;
-    let tiles = w.down.div_ceil(most) * p.n.div_ceil(width) * w.runs * w.run.div_ceil(L::ROWS);
+    // As many rows of operands as the panel holds.
+    let most = HEIGHT / pairs;
+    let rows = tile::tallest::<L>(p.n);
+    let tiles = w.down.div_ceil(most) * p.n.div_ceil(width) * w.runs * w.run.div_ceil(rows);
     let mut ahead = p.next.map(|next| Ahead::new(next.cast(), 0, 1, next.len(), tiles));
     for (from, to) in pieces(w.down, most, 1) {
         for column in (0..p.n).step_by(width) {
@@ -175,10 +178,10 @@ unsafe fn gradient<L: Lanes>(p: &Gradient<L::Element>) {
             // SAFETY: windows of rows from..to are rows of dY; `most` of those rows fit the panel.
             unsafe {
                 let dy = p.dy.add(from * w.across * p.n + column);
-                let rows = (to - from) * w.across;
+                let windows = (to - from) * w.across;
                 // The windows of a row are paired among themselves, so that rows of an odd number end in half a pair.
-                let height = if w.across == across { rows } else { w.across };
-                for row in (0..rows).step_by(height) {
+                let height = if w.across == across { windows } else { w.across };
+                for row in (0..windows).step_by(height) {
                     copy::<L>(
                         dy.add(row * p.n),
                         p.n,
@@ -190,7 +193,7 @@ unsafe fn gradient<L: Lanes>(p: &Gradient<L::Element>) {
                 }
             }
             for run in 0..w.runs {
-                for (left, right) in pieces(w.run, L::ROWS, 1) {
+                for (left, right) in pieces(w.run, rows, 1) {
                     ahead.iter_mut().for_each(Ahead::ask::<L>);
                     // SAFETY: elements left..right of a run of those windows lie within the image, and rows of C are elements of
                     // a window.

@@ -32,13 +32,14 @@ pub(super) struct Avx512Bf16(__m512);
 
 /// Writes `Lanes` once for all: they differ in names, in how the first few lanes are selected, and in the product.
 macro_rules! lanes {
-    ($vector:ident, $element:ty, $len:literal, $rows:literal, $enter:path, $zero:ident, $splat:ident, $loadu:ident, $storeu:ident,
-     $add:ident, $add_product:expr, $mask:expr, $load_first:expr, $store_first:expr $(, { $($pairs:item)+ })?) => {
+    ($vector:ident, $element:ty, $len:literal, $rows:literal, $tall:literal, $enter:path, $zero:ident, $splat:ident, $loadu:ident,
+     $storeu:ident, $add:ident, $add_product:expr, $mask:expr, $load_first:expr, $store_first:expr $(, { $($pairs:item)+ })?) => {
         // SAFETY: each method passes its caller's promises (instruction set, valid pointers) on to one intrinsic.
         unsafe impl Lanes for $vector {
             type Element = $element;
             const LEN: usize = $len;
             const ROWS: usize = $rows;
+            const TALL: usize = $tall;
 
             #[inline(always)]
             unsafe fn enter(f: impl FnOnce()) {
@@ -100,6 +101,7 @@ lanes!(
     f32,
     8,
     6,
+    12,
     simd::with_avx2,
     _mm256_setzero_ps,
     _mm256_set1_ps,
@@ -116,6 +118,7 @@ lanes!(
     f64,
     4,
     6,
+    12,
     simd::with_avx2,
     _mm256_setzero_pd,
     _mm256_set1_pd,
@@ -132,6 +135,7 @@ lanes!(
     f32,
     16,
     14,
+    18,
     simd::with_avx512,
     _mm512_setzero_ps,
     _mm512_set1_ps,
@@ -148,6 +152,7 @@ lanes!(
     f64,
     8,
     14,
+    18,
     simd::with_avx512,
     _mm512_setzero_pd,
     _mm512_set1_pd,
@@ -164,6 +169,7 @@ lanes!(
     f32,
     16,
     14,
+    18,
     simd::with_avx512_bf16,
     _mm512_setzero_ps,
     _mm512_set1_ps,
