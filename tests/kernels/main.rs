@@ -5,6 +5,8 @@
 mod compiling;
 mod faults;
 mod functions;
+mod launches;
+mod rollouts;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
