@@ -26,7 +26,8 @@ gaussian_backward_at(int i, float *da, const float *dmean, const float *dstd, co
     int at = i / s * 2 * s + i % s;
     float through = dsample ? dsample[i] : 0.0f;
     da[at] += (dmean ? dmean[i] : 0.0f) + through; // (N4)
-    float total = (dstd ? dstd[i] : 0.0f) + (dsample ? through * eps[i] : 0.0f);
+    float total = dstd ? dstd[i] : 0.0f;
+    if (dsample) total = fmaf(through, eps[i], total);
     da[at + s] += total * sigmoid(a[at + s]); // (N5)
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use dreamer_fast::autodiff::cuda_exec::CudaPlan;
-use dreamer_fast::autodiff::{Clock, Plan};
+use dreamer_fast::autodiff::{Clock, Graph, Layout, Params, Plan, Sweep};
 use dreamer_fast::config::{Config, Latent};
 use dreamer_fast::device::Pool;
 use dreamer_fast::dreamer::checks::{self, WholeLoss};
 use dreamer_fast::dreamer::{Actions, Model, Observation};
+use dreamer_fast::ops::Activation;
 
 use crate::Rig;
 
@@ -84,4 +85,26 @@ fn a_rollout_has_the_bits_of_its_steps() {
     }
     // Forward and backward, `observe` and `imagine`.
     assert!(without.is_empty(), "fewer than four scans in one launch: {without:?}");
+}
+
+/// A scan with an op that has a kernel, but no place in a rollout, is launched as it is, and this is said.
+#[test]
+fn a_scan_with_an_op_that_rollouts_do_not_know_goes_step_by_step() {
+    let Some(rig) = Rig::new() else { return };
+    let mut layout = Layout::new();
+    layout.group("all", [("x".to_string(), vec![6, 5]), ("w".to_string(), vec![5, 5])]);
+    let layout = Arc::new(layout);
+    let params = Params::<f32>::new(layout.clone());
+    let mut graph = Graph::new(layout);
+    let (mut x, w) = (graph.param("x"), graph.param("w"));
+    for _ in 0..3 {
+        x = graph.linear(&[x], w, None, Activation::Elu);
+        x = graph.floor(x, -0.5);
+    }
+    let loss = graph.mean(x);
+    let plan = Plan::for_device(graph, &[Sweep::new(loss, "all")], Arc::new(Pool::new(1).unwrap()));
+    let device = CudaPlan::new(&plan, &params, rig.kernels.clone()).unwrap();
+    assert!(device.account(&plan).all(|(_, kernel)| !kernel.starts_with("rollout")));
+    let note = |kernel| format!("a scan over 6 rows is launched step by step: no rollout takes its {kernel}.");
+    assert_eq!(device.notes(), [note("floor_forward"), note("floor_backward")]);
 }
