@@ -1,6 +1,8 @@
 //! Reads `kernels/*.cu` and writes `kernels.rs` into OUT_DIR, which `src/device/cuda/kernels.rs` includes: the sources, and for every
 //! kernel a struct with its parameters, so that a launch which does not fit its kernel does not compile.
 //!
+//! A line `#include "other.cu"` is replaced by that file, so that a kernel can use the bodies of others; NVRTC is given one text.
+//!
 //! A kernel is declared as `extern "C" __global__ void __launch_bounds__(threads) name(parameters)`. Its parameters become fields:
 //!
 //! | CUDA C | Rust |
@@ -43,15 +45,8 @@ fn generate(folder: &Path) -> Result<String, String> {
     let mut kernels: Vec<Kernel> = Vec::new();
     for (number, file) in files.iter().enumerate() {
         let text = fs::read_to_string(folder.join(file)).map_err(|e| format!("kernels/{file}: {e}"))?;
-        let include = |name: &str| format!("include_str!({:?})", folder.join(name).display().to_string());
-        writeln!(
-            sources,
-            "    Source {{ name: \"kernels/{file}\", text: concat!(\"#line 1 \\\"kernels/{PRELUDE}\\\"\\n\", {}, \
-             \"\\n#line 1 \\\"kernels/{file}\\\"\\n\", {}) }},",
-            include(PRELUDE),
-            include(file)
-        )
-        .expect("a string takes all");
+        let whole = [PRELUDE, file].map(|name| whole(folder, name)).into_iter().collect::<Result<String, String>>()?;
+        writeln!(sources, "    Source {{ name: \"kernels/{file}\", text: {whole:?} }},").expect("a string takes all");
         for kernel in parse(&text).map_err(|(line, cause)| format!("kernels/{file}:{line}: {cause}"))? {
             if kernels.iter().any(|other| other.name == kernel.name) {
                 return Err(format!("kernels/{file}:{}: there are two kernels named {}", kernel.line, kernel.name));
@@ -65,6 +60,22 @@ fn generate(folder: &Path) -> Result<String, String> {
         "/// Every source, with the prelude in front.\npub const SOURCES: &[Source] = &[\n{sources}];\n\n\
          /// Every kernel: its source and its name.\npub const NAMES: &[(usize, &str)] = &[\n{names}];\n{structs}"
     ))
+}
+
+/// The text of a file with those that it includes, each behind a mark with its name and line.
+fn whole(folder: &Path, file: &str) -> Result<String, String> {
+    let text = fs::read_to_string(folder.join(file)).map_err(|e| format!("kernels/{file}: {e}"))?;
+    let mut out = format!("\n#line 1 \"kernels/{file}\"\n");
+    for (number, line) in text.lines().enumerate() {
+        match line.strip_prefix("#include \"").and_then(|rest| rest.strip_suffix('"')) {
+            Some(other) => {
+                out += &whole(folder, other)?;
+                writeln!(out, "#line {} \"kernels/{file}\"", number + 2).expect("a string takes all");
+            }
+            None => writeln!(out, "{line}").expect("a string takes all"),
+        }
+    }
+    Ok(out)
 }
 
 /// A kernel's declaration.

@@ -1,14 +1,22 @@
 // Small elementwise functions: see src/ops/pointwise.rs for the equations.
 
 // (E1), one term: y = c x, or y += c x where `more`.
+__device__ __forceinline__ void sum_forward_at(int i, float *y, const float *x, int n, float c, int more) {
+    y[i] = more ? y[i] + c * x[i] : c * x[i];
+}
+
 extern "C" __global__ void __launch_bounds__(256) sum_forward(float *y, const float *x, int n, float c, int more) {
     int i = thread_number();
-    if (i < n) y[i] = more ? y[i] + c * x[i] : c * x[i];
+    if (i < n) sum_forward_at(i, y, x, n, c, more);
+}
+
+__device__ __forceinline__ void sum_backward_at(int i, float *dx, const float *dy, int n, float c) {
+    dx[i] += c * dy[i];
 }
 
 extern "C" __global__ void __launch_bounds__(256) sum_backward(float *dx, const float *dy, int n, float c) {
     int i = thread_number();
-    if (i < n) dx[i] += c * dy[i];
+    if (i < n) sum_backward_at(i, dx, dy, n, c);
 }
 
 // (E2)
@@ -39,24 +47,33 @@ floor_backward(float *dx, const float *dy, const float *x, int n, float c) {
 }
 
 // (E4); where m is 0, x may be anything, even NaN.
-extern "C" __global__ void __launch_bounds__(256)
-mask_forward(float *y, const float *x, const float *m, int rows, int n) {
-    int i = thread_number();
-    if (i >= rows * n) return;
+__device__ __forceinline__ void mask_forward_at(int i, float *y, const float *x, const float *m, int rows, int n) {
     float keep = m[i / n];
     y[i] = keep == 0.0f ? 0.0f : keep * x[i];
 }
 
 extern "C" __global__ void __launch_bounds__(256)
+mask_forward(float *y, const float *x, const float *m, int rows, int n) {
+    int i = thread_number();
+    if (i < rows * n) mask_forward_at(i, y, x, m, rows, n);
+}
+
+__device__ __forceinline__ void mask_backward_at(int i, float *dx, const float *dy, const float *m, int rows, int n) {
+    dx[i] += m[i / n] * dy[i];
+}
+
+extern "C" __global__ void __launch_bounds__(256)
 mask_backward(float *dx, const float *dy, const float *m, int rows, int n) {
     int i = thread_number();
-    if (i < rows * n) dx[i] += m[i / n] * dy[i];
+    if (i < rows * n) mask_backward_at(i, dx, dy, m, rows, n);
 }
 
 // Every element becomes c.
+__device__ __forceinline__ void fill_at(int i, float *y, int n, float c) { y[i] = c; }
+
 extern "C" __global__ void __launch_bounds__(256) fill(float *y, int n, float c) {
     int i = thread_number();
-    if (i < n) y[i] = c;
+    if (i < n) fill_at(i, y, n, c);
 }
 
 // Each element goes this share of the way to another: the slow copy of a value head (`follow_value` in src/dreamer/init.rs).

@@ -10,9 +10,10 @@ __device__ __forceinline__ int thread_number() { return blockIdx.x * blockDim.x 
 __device__ __forceinline__ int warp_number() { return thread_number() / 32; }
 __device__ __forceinline__ int lane_number() { return threadIdx.x % 32; }
 
-// Adds to a gradient that somebody wants.
+// Adds to a gradient that somebody wants. x is rounded first, even if it is a product: whether a compiler would fuse the two depends on what
+// else is around, and a body that several kernels share shall have the same bits in all of them.
 __device__ __forceinline__ void add_to(float *d, int i, float x) {
-    if (d) d[i] += x;
+    if (d) d[i] = __fadd_rn(d[i], x);
 }
 
 // ---- Reductions in a fixed tree: every lane gets the result.

@@ -1,10 +1,10 @@
 // One-hot samples by the Gumbel maximum: see src/ops/sample_onehot.rs for the equations. One warp has one variable of k classes.
 
 // All tensors [variables, k]; u is unimix.
-extern "C" __global__ void __launch_bounds__(256)
-sample_onehot_forward(float *sample, float *p, const float *a, const float *gumbel, int variables, int k, float u) {
-    int at = warp_number() * k;
-    if (warp_number() >= variables) return;
+__device__ __forceinline__ void
+sample_onehot_forward_at(int variable, float *sample, float *p, const float *a, const float *gumbel, int variables,
+                         int k, float u) {
+    int at = variable * k;
     Softmax q(a + at, k); // (O1)
     int best = k;
     float highest = 0.0f;
@@ -26,12 +26,17 @@ sample_onehot_forward(float *sample, float *p, const float *a, const float *gumb
     for (int i = lane_number(); i < k; i += 32) sample[at + i] = i == best ? 1.0f : 0.0f;
 }
 
-// dsample and dp may be null.
 extern "C" __global__ void __launch_bounds__(256)
-sample_onehot_backward(float *da, const float *dsample, const float *dp, const float *p, int variables, int k,
-                       float u) {
-    int at = warp_number() * k;
-    if (warp_number() >= variables) return;
+sample_onehot_forward(float *sample, float *p, const float *a, const float *gumbel, int variables, int k, float u) {
+    int variable = warp_number();
+    if (variable < variables) sample_onehot_forward_at(variable, sample, p, a, gumbel, variables, k, u);
+}
+
+// dsample and dp may be null.
+__device__ __forceinline__ void
+sample_onehot_backward_at(int variable, float *da, const float *dsample, const float *dp, const float *p, int variables,
+                          int k, float u) {
+    int at = variable * k;
     auto dq = [=](int i) { // (O4)
         return ((dsample ? dsample[at + i] : 0.0f) + (dp ? dp[at + i] : 0.0f)) * (1.0f - u);
     };
@@ -40,4 +45,11 @@ sample_onehot_backward(float *da, const float *dsample, const float *dp, const f
     for (int i = lane_number(); i < k; i += 32) mean += q(i) * dq(i);
     mean = warp_sum(mean);
     for (int i = lane_number(); i < k; i += 32) da[at + i] += q(i) * (dq(i) - mean); // (O5)
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+sample_onehot_backward(float *da, const float *dsample, const float *dp, const float *p, int variables, int k,
+                       float u) {
+    int variable = warp_number();
+    if (variable < variables) sample_onehot_backward_at(variable, da, dsample, dp, p, variables, k, u);
 }

@@ -1,12 +1,14 @@
 //! The CUDA executor: walks the stages of a plan, as `exec.rs` does, and launches kernels instead of calling functions.
 //!
 //! Device memory has the places that the plan gave the tensors, in f32 whatever the plan's numbers are. What changes from step to step, the
-//! inputs and the clock, is in device memory too, so the launches of a step are always the same: they can be captured once and replayed.
+//! inputs and the clock, is in device memory too, so the launches of a step are always the same: they are listed once, when the plan gets its
+//! memory, and then made one by one, or captured and replayed. Between the two `cuda_rollout.rs` puts the launches of a scan together.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::cuda_rollout::{Command, Layer, Region, Rollouts, Work};
 use super::graph::Var;
 use super::op::{Clock, Launch, MAX_SLOTS};
 use super::params::Params;
@@ -77,6 +79,9 @@ pub struct CudaPlan {
     inputs: Vec<Input>,
     /// Of each call.
     constants: Vec<Option<Buffer<f32>>>,
+    /// All of a run, in order.
+    commands: Vec<Command>,
+    rollouts: Rollouts,
     /// `Params::version` of the values on the device.
     version: Option<u64>,
     /// Whether everything was launched kernel by kernel once, so that a capture finds every kernel loaded.
@@ -95,11 +100,24 @@ impl CudaPlan {
     /// Memory for a plan that [`Plan::for_device`] or [`Plan::apart`] made; of one that is apart, every tensor has an allocation of its own.
     ///
     /// # Errors
-    /// The device's memory is full; a tensor has more elements than a kernel can count.
+    /// The device's memory is full; a tensor has more elements than a kernel can count; an op has no kernel.
     ///
     /// # Panics
     /// If [`Plan::new`] made the plan: it has tensors that lie in the memory of workers.
     pub fn new<R: Real>(plan: &Plan<R>, params: &Params<R>, kernels: Arc<Kernels>) -> Result<Self> {
+        let mut device = Self::step_by_step(plan, params, kernels)?;
+        device.commands = device.rollouts.roll(std::mem::take(&mut device.commands), &device.kernels)?;
+        Ok(device)
+    }
+
+    /// The same, but every step of a scan launches every one of its ops: the oracle of the rollouts.
+    ///
+    /// # Errors
+    /// Those of [`CudaPlan::new`].
+    ///
+    /// # Panics
+    /// As [`CudaPlan::new`].
+    pub fn step_by_step<R: Real>(plan: &Plan<R>, params: &Params<R>, kernels: Arc<Kernels>) -> Result<Self> {
         assert!(plan.placement != Placement::Workers, "a plan for a device is made by Plan::for_device");
         if let Some(var) = (0..plan.graph.nodes.len()).find(|&i| plan.graph.nodes[i].len() > i32::MAX as usize) {
             return Err(Error::new(format!(
@@ -128,20 +146,23 @@ impl CudaPlan {
             Ok(Input { var, offset: plan.places.work[&Tenant::Value(var)], staged })
         });
         let inputs = inputs.collect::<Result<_>>()?;
-        let mut plan = CudaPlan {
+        let mut device = CudaPlan {
             work: Memory::new(stream, work)?,
             value: Memory::new(stream, entries.iter().copied())?,
             grad: Memory::new(stream, entries)?,
             clock: Buffer::new(stream.context(), 2)?,
             inputs,
             constants,
+            commands: Vec::new(),
+            rollouts: Rollouts::default(),
             version: None,
             launched: false,
             captured: None,
             kernels,
         };
-        plan.grad.zero(plan.kernels.stream(), 0..params.layout.len())?;
-        Ok(plan)
+        device.grad.zero(device.kernels.stream(), 0..params.layout.len())?;
+        device.commands = device.listed(plan)?;
+        Ok(device)
     }
 
     /// Runs everything, as [`Plan::run`] does: copies the inputs and changed parameters to the device, launches, copies kept tensors to the
@@ -217,6 +238,19 @@ impl CudaPlan {
         self.captured.as_ref().map(Graph::launches).transpose()
     }
 
+    /// The launches of a run in order: what the trace calls the part that they belong to, and the name of the kernel.
+    pub fn account<'a, R: Real>(&'a self, plan: &'a Plan<R>) -> impl Iterator<Item = (&'a str, &'static str)> {
+        self.commands.iter().filter_map(|command| {
+            let scope = command.call.map_or("", |call| plan.graph.calls[call].scope.as_str());
+            Some((scope, command.kernel()?))
+        })
+    }
+
+    /// A line for every scan that is launched step by step, and why.
+    pub fn notes(&self) -> &[String] {
+        self.rollouts.notes()
+    }
+
     /// The numbers of a tensor after a run, for the comparison with the CPU.
     pub(super) fn tensor(&self, offset: usize, len: usize) -> Result<Vec<f64>> {
         let mut values = vec![0.0; len];
@@ -287,13 +321,53 @@ impl CudaPlan {
         for sweep in &plan.sweeps {
             self.grad.zero(&stream, params.layout.group_range(&sweep.group))?;
         }
-        for stage in &plan.stages {
-            match stage {
-                Stage::Region { steps, .. } => steps.iter().try_for_each(|step| self.step(plan, step, &stream))?,
-                Stage::Weights { jobs, .. } => jobs.iter().try_for_each(|job| self.weights(plan, job))?,
+        for command in &self.commands {
+            match &command.work {
+                Work::Launch(launch) => self.kernels.launch(launch)?,
+                &Work::Clear { offset, len, .. } => self.work.zero(&stream, offset..offset + len)?,
             }
         }
         Ok(())
+    }
+
+    /// The commands of a run in which every call launches its own kernels.
+    fn listed<R: Real>(&self, plan: &Plan<R>) -> Result<Vec<Command>> {
+        let mut commands = Vec::new();
+        for (number, stage) in plan.stages.iter().enumerate() {
+            match stage {
+                Stage::Region { steps, rows, .. } => {
+                    let region = Some(Region { stage: number, rows: *rows });
+                    for step in steps {
+                        if let Step::Zero { slot, .. } = *step {
+                            debug_assert_eq!(slot.space, Space::Work);
+                            let work = Work::Clear { offset: slot.offset, len: slot.len, address: self.address(slot) };
+                            commands.push(Command { work, region, call: None, layer: None });
+                            continue;
+                        }
+                        let call = step.call();
+                        let weights = call.and_then(|call| plan.weights_of(call));
+                        let backward = matches!(step, Step::Backward { .. });
+                        let layer = weights.map(|slot| Layer { weights: slot.offset, backward });
+                        let launches = self.kernels.list(|| self.step(plan, step))?;
+                        commands.extend(launches.into_iter().map(|l| Command {
+                            work: Work::Launch(l),
+                            region,
+                            call,
+                            layer,
+                        }));
+                    }
+                }
+                Stage::Weights { jobs, .. } => {
+                    for job in jobs {
+                        let call = job.runs.first().map(|run| run.call);
+                        let launches = self.kernels.list(|| self.weights(plan, job))?;
+                        let command = |l| Command { work: Work::Launch(l), region: None, call, layer: None };
+                        commands.extend(launches.into_iter().map(command));
+                    }
+                }
+            }
+        }
+        Ok(commands)
     }
 
     fn address(&self, slot: Slot) -> u64 {
@@ -327,7 +401,7 @@ impl CudaPlan {
         }
     }
 
-    fn step<R: Real>(&mut self, plan: &Plan<R>, step: &Step, stream: &Stream) -> Result<()> {
+    fn step<R: Real>(&self, plan: &Plan<R>, step: &Step) -> Result<()> {
         match *step {
             Step::Forward { call } => {
                 let operands = &plan.operands[call];
@@ -348,10 +422,7 @@ impl CudaPlan {
                 };
                 op.launch_backward(&io)
             }
-            Step::Zero { slot, .. } => {
-                debug_assert_eq!(slot.space, Space::Work);
-                self.work.zero(stream, slot.offset..slot.offset + slot.len)
-            }
+            Step::Zero { .. } => unreachable!("clearing launches no kernel"),
             Step::Seed { slot, .. } => {
                 Fill { y: Out::at(self.address(slot)), n: slot.len, c: 1.0 }.threads(&self.kernels, slot.len)
             }

@@ -5,6 +5,8 @@ pub mod audit;
 pub mod cuda_check;
 #[cfg(feature = "cuda")]
 pub mod cuda_exec;
+#[cfg(feature = "cuda")]
+mod cuda_rollout;
 pub mod describe;
 #[allow(unsafe_code)]
 mod exec;

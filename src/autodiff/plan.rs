@@ -10,6 +10,8 @@ use super::op::{Clock, Cost, WeightSplit};
 use super::params::Params;
 use super::place::{Lease, Places, place};
 use super::record::Recorder;
+#[cfg(feature = "cuda")]
+use super::resolve::Slot;
 use super::resolve::{Operands, Packed, Resolver, Stage, Step, WeightJob, WeightRun};
 use super::scans::lay_out_scans;
 use super::schedule::{Dispatch, Scheduler, Tenant, is_param};
@@ -210,6 +212,13 @@ impl<R: Real> Plan<R> {
             Some((call, output)) => format!("output {output} of {} {}, tensor {number}", call.scope, call.op.name()),
             None => self.graph.nodes[var.index()].name.clone().unwrap_or(format!("tensor {number}")),
         }
+    }
+
+    /// The first of the whole inputs of a call, if it has any.
+    #[cfg(feature = "cuda")]
+    pub(super) fn weights_of(&self, call: usize) -> Option<Slot> {
+        let (op, inputs) = (&self.graph.calls[call].op, &self.operands[call].x);
+        inputs.iter().enumerate().find_map(|(i, slot)| slot.filter(|_| op.whole(i)))
     }
 
     /// The tensors in the work arena with their places `(offset, elements)`, for tests and for `explain`.

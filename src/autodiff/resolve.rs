@@ -51,6 +51,17 @@ pub(super) enum Step {
     Seed { slot: Slot, sweep: usize },
 }
 
+#[cfg(feature = "cuda")]
+impl Step {
+    /// The call that it runs, forward or backward.
+    pub fn call(&self) -> Option<usize> {
+        match *self {
+            Step::Forward { call } | Step::Backward { call, .. } => Some(call),
+            Step::Zero { .. } | Step::Seed { .. } => None,
+        }
+    }
+}
+
 /// Calls of one layer side by side in memory: their weight gradients are one product.
 pub(super) struct WeightRun<R: Real> {
     /// The op over all the rows; `None` where the call's own op serves.

@@ -46,7 +46,9 @@ const NOT_YET: &[&str] = &["P3", "P4"];
 #[test]
 fn every_kernel_faces_a_room() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for source in SOURCES.iter().filter(|source| source.name != "kernels/observation.cu") {
+    for source in
+        SOURCES.iter().filter(|source| !["kernels/observation.cu", "kernels/rollout.cu"].contains(&source.name))
+    {
         let op = source.name.trim_start_matches("kernels/").trim_end_matches(".cu");
         let room = std::fs::read_to_string(root.join(format!("src/ops/{op}.rs"))).unwrap();
         let kernel = std::fs::read_to_string(root.join(source.name)).unwrap();

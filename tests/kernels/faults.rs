@@ -1,7 +1,7 @@
 //! Faults planted in a kernel or in its launch: each is caught on the way that every launch takes.
 
-use dreamer_fast::device::cuda::kernels::{ActivationForward, Entry, In, LinearForward, Out, SOURCES};
-use dreamer_fast::device::cuda::{Buffer, Shape};
+use dreamer_fast::device::cuda::kernels::{ActivationForward, Entry, In, LinearForward, Out, Rollout, SOURCES};
+use dreamer_fast::device::cuda::{Buffer, Kernel, Shape};
 
 use crate::{Rig, compiler};
 
@@ -15,19 +15,24 @@ fn a_short_output_is_caught() {
     let y = Buffer::<f32>::new(&rig.context, n - 1).unwrap();
     ActivationForward { y: Out::at(y.address()), x: In::at(x.address()), n, f: 0 }.threads(&rig.kernels, n).unwrap();
     let error = rig.stream().synchronize().unwrap_err().to_string();
-    for part in ["CUDA_ERROR_ILLEGAL_ADDRESS", "activation_forward, block (1, 0, 0)", "kernels/activation.cu:6"] {
+    for part in ["CUDA_ERROR_ILLEGAL_ADDRESS", "activation_forward, block (1, 0, 0)", "kernels/activation.cu:5"] {
         assert!(error.contains(part), "{part}: {error}");
     }
 }
 
-/// `linear_forward` on 70 x 40 numbers from a source of which one string was replaced, in warp orders 0 to 3: the first fault.
-fn planted(rig: &Rig, from: &str, to: &str) -> Option<String> {
-    let source = SOURCES.iter().find(|source| source.name == "kernels/linear.cu").unwrap();
+/// The kernel `name` of a source of which one string was replaced.
+fn altered(rig: &Rig, source: &str, name: &str, from: &str, to: &str) -> Kernel {
+    let source = SOURCES.iter().find(|other| other.name == source).unwrap();
     assert!(source.text.contains(from), "{from}");
     let text = source.text.replace(from, to);
     let compiler = compiler().expect("the rig has one").with_cache(None);
     let image = compiler.compile("planted.cu", &text, rig.context.target(), &[]).unwrap();
-    let kernel = rig.context.load(&image).unwrap().kernel("linear_forward").unwrap();
+    rig.context.load(&image).unwrap().kernel(name).unwrap()
+}
+
+/// `linear_forward` on 70 x 40 numbers from a source of which one string was replaced, in warp orders 0 to 3: the first fault.
+fn planted(rig: &Rig, from: &str, to: &str) -> Option<String> {
+    let kernel = altered(rig, "kernels/linear.cu", "linear_forward", from, to);
     let (rows, n, k) = (70, 40, 50);
     let filled = |len: usize| {
         let mut buffer = Buffer::<f32>::new(&rig.context, len).unwrap();
@@ -93,4 +98,61 @@ fn a_barrier_in_divergent_code_is_caught() {
     let error = planted(&rig, from, to).expect("a fault");
     assert!(error.contains("linear_forward") && error.contains("barrier"), "{error}");
     println!("{error}");
+}
+
+/// A rollout of two launches, y = x w and z = y, from a source of which one string was replaced, in warp orders 0 to 3: the first fault.
+fn planted_in_rollout(rig: &Rig, from: &str, to: &str) -> Option<String> {
+    let kernel = altered(rig, "kernels/rollout.cu", "rollout", from, to);
+    let (rows, tile, k, n) = (10, 8, 50, 40);
+    let [mut x, mut w, y, z] =
+        [rows * k, k * n, rows * n, rows * n].map(|len| Buffer::<f32>::new(&rig.context, len).unwrap());
+    x.upload(rig.stream(), &vec![0.5; rows * k]).unwrap();
+    w.upload(rig.stream(), &vec![0.5; k * n]).unwrap();
+    let mut table = Buffer::<u64>::new(&rig.context, 40).unwrap();
+    let mut words = vec![0; 40];
+    // LINEAR_FORWARD: y, x0 to x3, add, w0 to w3, b, rows, n, k0 to k3, f. Then SUM_FORWARD: y, x, n, c, more.
+    words[2..4].copy_from_slice(&[y.address(), x.address()]);
+    words[8] = w.address();
+    words[13..16].copy_from_slice(&[rows as u64, n as u64, k as u64]);
+    words[20..26].copy_from_slice(&[
+        9,
+        n as u64,
+        z.address(),
+        y.address(),
+        (rows * n) as u64,
+        1.0_f32.to_bits().into(),
+    ]);
+    table.upload(rig.stream(), &words).unwrap();
+    let launch = Rollout { table: In::at(table.address()), launches: 2, rows, tile };
+    let shape = Shape::new(2, Rollout::THREADS).shared((4 * tile * 64) as u32);
+    let fault = (0..4).find_map(|order| {
+        rig.context.emulator().unwrap().order(order);
+        rig.stream().launch(&kernel, shape, &launch.args().unwrap()).unwrap();
+        rig.stream().synchronize().err().map(|error| error.to_string())
+    });
+    if fault.is_none() {
+        assert_eq!(z.to_vec(rig.stream()).unwrap(), vec![12.5; rows * n]);
+    }
+    fault
+}
+
+#[test]
+fn faults_in_a_rollout_are_caught() {
+    let between = "        }\n        __syncthreads();\n    }\n}\n\n// Transposes";
+    let staged = "    __syncthreads();\n    for (int unit";
+    for (from, to, words) in [
+        (between, between.to_string(), None),
+        (between, between.replace("__syncthreads();", ""), Some("unwritten")),
+        (staged, staged.replace("__syncthreads();", ""), Some("rollout.cu")),
+        (between, between.replace("__sync", "if (threadIdx.x % 32 < 5) __sync"), Some("barrier")),
+    ] {
+        let Some(rig) = Rig::new() else { return };
+        let fault = planted_in_rollout(&rig, from, &to);
+        println!("{fault:?}");
+        match (fault, words) {
+            (None, None) => {}
+            (Some(fault), Some(words)) => assert!(fault.contains("rollout, block") && fault.contains(words), "{fault}"),
+            (fault, _) => panic!("{words:?}: {fault:?}"),
+        }
+    }
 }

@@ -6,6 +6,8 @@ mod commands;
 mod compiling;
 mod faults;
 mod functions;
+mod launches;
+mod rollouts;
 mod training;
 
 use std::path::{Path, PathBuf};

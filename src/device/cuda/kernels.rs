@@ -23,6 +23,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::compile::{Compiler, Image, Target};
 use super::kernel::{Arg, Kernel, Shape};
@@ -116,6 +117,19 @@ pub trait Entry {
     /// A size that does not fit an `int`.
     fn args(&self) -> Result<Vec<Arg>>;
 
+    /// The launch of a grid of blocks.
+    ///
+    /// # Errors
+    /// Those of [`Entry::args`].
+    fn listed(&self, grid: [usize; 3], shared_bytes: u32, items: Option<usize>) -> Result<Listed>
+    where
+        Self: Sized,
+    {
+        let grid = grid.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        let shape = Shape { grid, block: [Self::THREADS, 1, 1], shared_bytes };
+        Ok(Listed { number: Self::NUMBER, shape, args: self.args()?, items })
+    }
+
     /// Launches a grid of blocks.
     ///
     /// # Errors
@@ -124,9 +138,7 @@ pub trait Entry {
     where
         Self: Sized,
     {
-        let grid = grid.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-        let shape = Shape { grid, block: [Self::THREADS, 1, 1], shared_bytes: 0 };
-        on.stream.launch(&on.loaded[Self::NUMBER], shape, &self.args()?)
+        on.take(self.listed(grid, 0, None)?)
     }
 
     /// Launches at least `n` threads.
@@ -137,7 +149,7 @@ pub trait Entry {
     where
         Self: Sized,
     {
-        self.blocks(on, [n.div_ceil(Self::THREADS as usize), 1, 1])
+        on.take(self.listed([n.div_ceil(Self::THREADS as usize), 1, 1], 0, Some(n))?)
     }
 
     /// Launches at least `n` warps of 32 threads.
@@ -148,7 +160,7 @@ pub trait Entry {
     where
         Self: Sized,
     {
-        self.blocks(on, [n.div_ceil(Self::THREADS as usize / 32), 1, 1])
+        on.take(self.listed([n.div_ceil(Self::THREADS as usize / 32), 1, 1], 0, Some(n))?)
     }
 
     /// Launches one block for every tile of 64 x 64 elements of a product: `Tile` of the prelude.
@@ -169,10 +181,32 @@ fn size(name: &str, n: usize) -> Result<Arg> {
     fits.map_err(|_| Error::new(format!("{name} is {n}, more than a kernel takes: use a smaller batch_size.")))
 }
 
+/// A launch that can be looked at, and made any number of times.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Position of the kernel among all.
+    pub number: usize,
+    /// Blocks and threads.
+    pub shape: Shape,
+    /// The arguments in the kernel's order.
+    pub args: Vec<Arg>,
+    /// How many threads or warps have an element each, where the launch was asked for by their number.
+    pub items: Option<usize>,
+}
+
+impl Listed {
+    /// The kernel's name.
+    pub fn name(&self) -> &'static str {
+        NAMES[self.number].1
+    }
+}
+
 /// All kernels, loaded, and the stream that they are launched on.
 pub struct Kernels {
     stream: Stream,
     loaded: Vec<Kernel>,
+    /// Where launches go while they are listed.
+    list: Mutex<Option<Vec<Listed>>>,
 }
 
 impl Kernels {
@@ -185,7 +219,48 @@ impl Kernels {
         let load = |source: &Source| context.load(&source.compile(compiler, context.target(), &[])?);
         let modules = SOURCES.iter().map(load).collect::<Result<Vec<_>>>()?;
         let loaded = NAMES.iter().map(|&(source, name)| modules[source].kernel(name)).collect::<Result<_>>()?;
-        Ok(Kernels { stream: stream.clone(), loaded })
+        Ok(Kernels { stream: stream.clone(), loaded, list: Mutex::new(None) })
+    }
+
+    /// The launches that `work` asks for, none of which is made.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    ///
+    /// # Panics
+    /// If it is called within `work`.
+    pub fn list(&self, work: impl FnOnce() -> Result<()>) -> Result<Vec<Listed>> {
+        let before = self.listing().replace(Vec::new());
+        assert!(before.is_none(), "launches are being listed already");
+        let worked = work();
+        let listed = self.listing().take().unwrap_or_default();
+        worked.map(|()| listed)
+    }
+
+    /// Makes a launch.
+    ///
+    /// # Errors
+    /// Those of [`Stream::launch`].
+    pub fn launch(&self, listed: &Listed) -> Result<()> {
+        self.stream.launch(&self.loaded[listed.number], listed.shape, &listed.args)
+    }
+
+    /// The kernel `E`.
+    pub fn kernel<E: Entry>(&self) -> &Kernel {
+        &self.loaded[E::NUMBER]
+    }
+
+    fn listing(&self) -> MutexGuard<'_, Option<Vec<Listed>>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lists a launch where launches are listed, and makes it otherwise.
+    fn take(&self, launch: Listed) -> Result<()> {
+        match &mut *self.listing() {
+            Some(list) => list.push(launch),
+            None => return self.launch(&launch),
+        }
+        Ok(())
     }
 
     /// The stream.
