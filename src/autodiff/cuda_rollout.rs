@@ -12,6 +12,7 @@
 //! once, it is a scan from the first of these layers to the last, and beyond them as far as there is no other layer: a layer of many rows that is
 //! used once is better off with a grid of its own. A scan with an op that `rollout` does not know is launched step by step, and a note says so.
 
+use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -183,12 +184,15 @@ impl Rollouts {
             width = width.max(entry.width);
             if KNOWN[entry.known] == LinearBackwardInput::NUMBER {
                 let [weights, n, k] = [2, 4, 5].map(|position| entry.args[position]);
-                if !self.transposed.contains_key(&weights) {
-                    let to = Buffer::new(context, (k * n) as usize)?;
-                    matrices.push([weights, to.address(), k, n]);
-                    self.transposed.insert(weights, to);
-                }
-                entry.args[2] = self.transposed[&weights].address();
+                let to = match self.transposed.entry(weights) {
+                    Place::Occupied(there) => there.into_mut(),
+                    Place::Vacant(place) => {
+                        let to = place.insert(Buffer::new(context, (k * n) as usize)?);
+                        matrices.push([weights, to.address(), k, n]);
+                        to
+                    }
+                };
+                entry.args[2] = to.address();
             }
             let end = words.len() + WORDS;
             words.extend([entry.known as u64, (entry.items / rows) as u64]);

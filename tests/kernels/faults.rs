@@ -142,7 +142,7 @@ fn faults_in_a_rollout_are_caught() {
     let staged = "    __syncthreads();\n    for (int unit";
     for (from, to, words) in [
         (between, between.to_string(), None),
-        (between, between.replace("__syncthreads();", ""), Some("unwritten")),
+        (between, between.replace("__syncthreads();", ""), Some("nobody has written")),
         (staged, staged.replace("__syncthreads();", ""), Some("rollout.cu")),
         (between, between.replace("__sync", "if (threadIdx.x % 32 < 5) __sync"), Some("barrier")),
     ] {

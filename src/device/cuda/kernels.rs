@@ -222,7 +222,8 @@ impl Kernels {
         Ok(Kernels { stream: stream.clone(), loaded, list: Mutex::new(None) })
     }
 
-    /// The launches that `work` asks for, none of which is made.
+    /// The launches that `work` asks for, none of which is made. What other threads ask for meanwhile would be listed, too: one thread
+    /// launches at a time.
     ///
     /// # Errors
     /// Those of `work`.
