@@ -57,7 +57,18 @@ pub(super) fn product<R: Real>(
                     pairs
                 }
             };
-            gemm::gemm_windows(precision, &sliding, 0..w.patch(), w.patch(), n, image, packed, y, accumulate, [next, next_y]);
+            gemm::gemm_windows(
+                precision,
+                &sliding,
+                0..w.patch(),
+                w.patch(),
+                n,
+                image,
+                packed,
+                y,
+                accumulate,
+                [next, next_y],
+            );
             then(y);
             rest = after;
         }
