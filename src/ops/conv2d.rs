@@ -97,7 +97,7 @@ impl<R: Real> Op<R> for Conv2d {
         let [y] = take(io.y);
         let (x, bias, packed) = (io.x[0], io.x[2], io.packed[0]);
         // (V1)
-        convolve::product(self.precision, &self.windows, self.out, x, packed, y, false, io.scratch, [&[]; 3], |y| {
+        convolve::product(self.precision, &self.windows, self.out, x, packed, y, false, io.scratch, |y| {
             convolve::add_bias(bias, y);
             self.f.apply(y); // (V2)
         });
@@ -107,14 +107,11 @@ impl<R: Real> Op<R> for Conv2d {
         let [Some(da), ..] = io.dy else { return };
         let [Some(dx), ..] = io.dx else { return self.f.differentiate(io.y[0], da) };
         let w = &self.windows;
-        // Image by image, so that the product finds da in the cache, and so do those that follow.
+        // Image by image, so that the product finds da in the cache.
         let (outputs, inputs) = (w.block() * w.count() * self.out, w.block() * w.image());
-        for i in 0..io.rows.len().div_ceil(w.block()) {
-            let (da, next_da) = convolve::cut(da, outputs, i);
-            let (dx, next_dx) = convolve::cut(dx, inputs, i);
-            let [y, next_y] = [i, i + 1].map(|i| convolve::block(io.y[0], outputs, i));
-            self.f.differentiate(y, da); // (V3)
-            self.spread.run(da, io.packed[1], dx, io.scratch, [next_da, next_y, next_dx]); // (V4)
+        for (i, (da, dx)) in da.chunks_mut(outputs).zip(dx.chunks_mut(inputs)).enumerate() {
+            self.f.differentiate(io.y[0].get(i * outputs..).unwrap_or_default(), da); // (V3)
+            self.spread.run(da, io.packed[1], dx, io.scratch); // (V4)
         }
     }
 

@@ -114,12 +114,9 @@ impl<R: Real> Op<R> for ConvTranspose2d {
         let [y] = take(io.y);
         let (w, input) = (&self.windows, self.input);
         // Image by image, so that the activation finds the sums in the cache.
-        let (inputs, outputs) = (w.block() * w.count() * input, w.block() * w.image());
-        for i in 0..io.rows.len().div_ceil(w.block()) {
-            let [x, next_x] = [i, i + 1].map(|i| convolve::block(io.x[0], inputs, i));
-            let (y, next_y) = convolve::cut(y, outputs, i);
+        for (x, y) in io.x[0].chunks(w.block() * w.count() * input).zip(y.chunks_mut(w.block() * w.image())) {
             convolve::fill(io.x[2], y);
-            self.spread.run(x, io.packed[0], y, io.scratch, [next_x, next_y, &[]]); // (D1) (D2)
+            self.spread.run(x, io.packed[0], y, io.scratch); // (D1) (D2)
             self.f.apply(y); // (D3)
         }
     }
@@ -128,15 +125,12 @@ impl<R: Real> Op<R> for ConvTranspose2d {
         let [Some(da), ..] = io.dy else { return };
         let [Some(dx), ..] = io.dx else { return self.f.differentiate(io.y[0], da) };
         let w = &self.windows;
-        // Image by image, so that the product finds da in the cache, and so do those that follow.
-        let (outputs, inputs) = (w.block() * w.image(), w.block() * w.count() * self.input);
-        for i in 0..io.rows.len().div_ceil(w.block()) {
-            let (da, next_da) = convolve::cut(da, outputs, i);
-            let (dx, next_dx) = convolve::cut(dx, inputs, i);
-            let [y, next_y] = [i, i + 1].map(|i| convolve::block(io.y[0], outputs, i));
-            self.f.differentiate(y, da); // (D4)
-            let next = [next_da, next_y, next_dx];
-            convolve::product(self.precision, w, self.input, da, io.packed[1], dx, true, io.scratch, next, |_| {}); // (D5)
+        // Image by image, so that the product finds da in the cache; all at once if da is there already as it has to be.
+        let images = if self.f == Activation::Identity { io.rows.len() } else { w.block() };
+        let (outputs, inputs) = (images * w.image(), images * w.count() * self.input);
+        for (i, (da, dx)) in da.chunks_mut(outputs).zip(dx.chunks_mut(inputs)).enumerate() {
+            self.f.differentiate(io.y[0].get(i * outputs..).unwrap_or_default(), da); // (D4)
+            convolve::product(self.precision, w, self.input, da, io.packed[1], dx, true, io.scratch, |_| {}); // (D5)
         }
     }
 

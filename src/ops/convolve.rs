@@ -31,7 +31,7 @@ fn sliding(precision: Precision, w: &Windows) -> Option<Sliding> {
 }
 
 /// `Y (+)= P B`: images [.., h, w, c], B packed [window, n], Y [.., oh, ow, n]. Image by image or a few at a time, `then` gets their Y
-/// while the cache holds it. `next` is read or written after all that.
+/// while the cache holds it.
 pub(super) fn product<R: Real>(
     precision: Precision,
     w: &Windows,
@@ -41,15 +41,14 @@ pub(super) fn product<R: Real>(
     y: &mut [R],
     accumulate: bool,
     scratch: &mut [R],
-    next: [&[R]; 3],
     mut then: impl FnMut(&mut [R]),
 ) {
     if let Some(sliding) = sliding(precision, w) {
         let mut rest = y;
         for i in 0..images.len() / w.image() {
-            let [image, next_image] = with_next(images, w.image(), i);
+            let [image, next] = with_next(images, w.image(), i);
             let (y, after) = rest.split_at_mut(w.count() * n);
-            let next = if after.is_empty() { next } else { [next_image, &after[..y.len()], &[]] };
+            let next_y = &after[..after.len().min(y.len())];
             let image = match precision {
                 Precision::Full => image,
                 Precision::Bf16 => {
@@ -58,7 +57,18 @@ pub(super) fn product<R: Real>(
                     pairs
                 }
             };
-            gemm::gemm_windows(precision, &sliding, 0..w.patch(), w.patch(), n, image, packed, y, accumulate, next);
+            gemm::gemm_windows(
+                precision,
+                &sliding,
+                0..w.patch(),
+                w.patch(),
+                n,
+                image,
+                packed,
+                y,
+                accumulate,
+                [next, next_y],
+            );
             then(y);
             rest = after;
         }
@@ -134,19 +144,6 @@ pub(super) fn gradient_transposed<R: Real>(
     }
 }
 
-/// Piece `i` of `len` elements each, the last one of what is left; empty beyond the end.
-pub(super) fn block<R>(all: &[R], len: usize, i: usize) -> &[R] {
-    let rest = all.get(i * len..).unwrap_or_default();
-    &rest[..len.min(rest.len())]
-}
-
-/// The same, to be written, and piece `i + 1`.
-pub(super) fn cut<R>(all: &mut [R], len: usize, i: usize) -> (&mut [R], &[R]) {
-    let rest = &mut all[i * len..];
-    let (piece, rest) = rest.split_at_mut(len.min(rest.len()));
-    (piece, block(rest, len, 0))
-}
-
 /// Piece `i` of `len` elements each, and the one after it, which is empty at the end.
 fn with_next<R>(all: &[R], len: usize, i: usize) -> [&[R]; 2] {
     let (piece, rest) = all[i * len..].split_at(len);
@@ -202,12 +199,12 @@ impl Spread {
         self.phases.map_or(w.block() * w.count() * w.patch(), |phases| phases.scratch())
     }
 
-    /// Adds to the images what each window of them stands for. `next` is read or written after that.
-    pub fn run<R: Real>(&self, y: &[R], packed: &[R], images: &mut [R], scratch: &mut [R], next: [&[R]; 3]) {
+    /// Adds to the images what each window of them stands for.
+    pub fn run<R: Real>(&self, y: &[R], packed: &[R], images: &mut [R], scratch: &mut [R]) {
         let (w, n) = (&self.windows, self.n);
         if let Some(phases) = self.phases {
             for (y, image) in y.chunks_exact(w.count() * n).zip(images.chunks_exact_mut(w.image())) {
-                phases.run(y, packed, scratch, image, next);
+                phases.run(y, packed, scratch, image);
             }
             return;
         }
@@ -309,10 +306,10 @@ mod tests {
             let b = packed(&order, &b);
             let (m, k) = (images * windows.count(), windows.patch());
             let (mut got, mut want) = (dy.clone(), dy.clone());
-            product(FULL, &windows, n, &x, &b, &mut got, false, &mut memory, [&[]; 3], |_| {});
+            product(FULL, &windows, n, &x, &b, &mut got, false, &mut memory, |_| {});
             gemm::gemm_packed(FULL, m, n, k, &patches, k, &b, &mut want, n, false);
             assert!(got == want, "{h}x{w}: the product differs");
-            product(FULL, &windows, n, &x, &b, &mut got, true, &mut memory, [&[]; 3], |_| {});
+            product(FULL, &windows, n, &x, &b, &mut got, true, &mut memory, |_| {});
             gemm::gemm_packed(FULL, m, n, k, &patches, k, &b, &mut want, n, true);
             close("the sum", &got, &want);
 
@@ -341,7 +338,7 @@ mod tests {
             let images = [plain, by_phases].map(|spread| {
                 let b = packed(&spread.pack(0, Order::Rows, false, at), &weight);
                 let mut images = numbers(3, 2 * windows.image());
-                spread.run(&y, &b, &mut images, &mut vec![f64::NAN; spread.scratch()], [&[]; 3]);
+                spread.run(&y, &b, &mut images, &mut vec![f64::NAN; spread.scratch()]);
                 images
             });
             close("the image", &images[1], &images[0]);

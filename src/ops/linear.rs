@@ -286,7 +286,7 @@ impl<R: Real> Op<R> for Linear {
     }
 }
 
-/// Adds every row of `da` [rows, n] to `db` [n], in order.
+/// Adds every row of `da` [rows, n] to `db` [n], in order; three columns, those of a colour image, in several sums.
 pub(super) fn add_rows<R: Real>(da: &[R], db: &mut [R]) {
     /// Sums of longer rows are many enough to hide that each addition waits for the one before.
     const SHORT: usize = 64;

@@ -18,8 +18,8 @@
 //! columns are split, on the number of threads.
 //! In [`Precision::Bf16`] the two steps of a pair, 2p and 2p + 1, change places: the odd one comes first. Those bits do not even
 //! depend on the level.
-//! With `accumulate`, and in `gemm_tn`, a sum of [`BLOCK`] (`gemm_tn`: [`HEIGHT`]; `gemm_windows_tn`: as many rows of windows as have
-//! `HEIGHT` steps, in bf16 `HEIGHT` pairs) steps starts from 0 and is then added to C, and so on, block after block: short sums lose less than a single one over tens of thousands of rows.
+//! With `accumulate`, and in `gemm_tn`, a sum of [`BLOCK`] (`gemm_tn`: [`HEIGHT`]) steps starts from 0 and is then added to C,
+//! and so on, block after block: short sums lose less than a single one over tens of thousands of rows.
 
 mod ahead;
 mod bf16;
@@ -340,7 +340,7 @@ pub fn gemm_windows<R: Real>(
     packed_b: &[R],
     c: &mut [R],
     accumulate: bool,
-    next: [&[R]; 3],
+    next: [&[R]; 2],
 ) {
     assert!(
         rows.len() == windows.columns() && rows.end <= k,

@@ -79,7 +79,7 @@ pub(super) struct Product<E> {
     pub c: *mut E,
     pub accumulate: bool,
     /// What is read or written next.
-    pub next: [*const [E]; 3],
+    pub next: [*const [E]; 2],
 }
 
 /// `C += P^T dY`, P the windows.
@@ -167,8 +167,7 @@ unsafe fn gradient<L: Lanes>(p: &Gradient<L::Element>) {
     let panel: *mut L::Element = panel.0.as_mut_ptr().cast();
     let pairs = w.across.div_ceil(L::STEPS);
     let across = pairs * L::STEPS;
-    // As many rows of operands as the panel holds.
-    let most = HEIGHT / pairs;
+    let most = HEIGHT / across;
     let rows = tile::tallest::<L>(p.n);
     let tiles = w.down.div_ceil(most) * p.n.div_ceil(width) * w.runs * w.run.div_ceil(rows);
     let mut ahead = p.next.map(|next| Ahead::new(next.cast(), 0, 1, next.len(), tiles));
