@@ -5,7 +5,7 @@
 //! `resume` is `free` where an existing run may go on with another value, `fixed` where that would be another run.
 
 use super::choices::*;
-use super::device::Device;
+use super::place::Device;
 use super::value::Rule::{self, *};
 use super::value::Value;
 

@@ -5,18 +5,18 @@
 
 pub mod check;
 pub mod choices;
-pub mod device;
 pub mod keys;
 mod nearest;
+pub mod place;
 pub mod presets;
 pub mod resolve;
 pub mod resume;
 pub mod value;
 
 pub use choices::*;
-pub use device::Device;
 pub use keys::{Config, KEYS, Key};
 pub use nearest::nearest;
+pub use place::Device;
 pub use presets::{PRESETS, Preset};
 pub use resolve::{Origin, Request, Resolved, resolve};
 pub use resume::{Difference, check_resume};
