@@ -21,6 +21,12 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, WeightSplit, Weights, tak
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, NormBackward, NormBackwardWeights, NormForward},
+};
 
 /// Added to the variance of a layer norm.
 const LAYER_EPS: f64 = 1e-3;
@@ -59,14 +65,17 @@ struct Norm {
 }
 
 impl Norm {
+    fn eps(&self) -> f64 {
+        if self.centred { LAYER_EPS } else { RMS_EPS }
+    }
+
     /// (Z1): the mean that is taken away and the factor.
     #[inline(always)]
     fn moments<R: Real>(&self, x: &[R]) -> (R, R) {
         let n = R::of(self.n as f64);
         let m = if self.centred { x.iter().copied().sum::<R>() / n } else { R::ZERO };
         let square = x.iter().map(|&x| (x - m) * (x - m)).sum::<R>() / n;
-        let eps = if self.centred { LAYER_EPS } else { RMS_EPS };
-        (m, R::ONE / (square + R::of(eps)).sqrt())
+        (m, R::ONE / (square + R::of(self.eps())).sqrt())
     }
 }
 
@@ -154,5 +163,31 @@ impl<R: Real> Op<R> for Norm {
 
     fn with_rows(&self, rows: usize) -> Option<Box<dyn Op<R>>> {
         Some(Box::new(Norm { rows, ..self.clone() }))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([x, scale, offset, ..], rows, n) = (io.x, self.rows, self.n);
+        let (y, centred, eps) = (io.y[0], usize::from(self.centred), self.eps() as f32);
+        NormForward { y, x, scale, offset, rows, n, centred, eps }.warps(io.on, rows)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([x, scale, ..], dx, dy, rows, n) = (io.x, io.dx[0], io.dy[0].read(), self.rows, self.n);
+        let (centred, eps) = (usize::from(self.centred), self.eps() as f32);
+        if !dx.is_some() {
+            return Ok(());
+        }
+        NormBackward { dx, dy, x, scale, rows, n, centred, eps }.warps(io.on, rows)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_weights(&self, io: &Launch<'_>) -> Result<()> {
+        let ([_, dscale, doffset, ..], x, dy, rows, n) = (io.dw, io.x[0], io.dy[0].read(), self.rows, self.n);
+        let (centred, eps) = (usize::from(self.centred), self.eps() as f32);
+        // A block has 32 columns.
+        let grid = [n.div_ceil(32), 1, 1];
+        NormBackwardWeights { dscale, doffset, dy, x, rows, n, centred, eps }.blocks(io.on, grid)
     }
 }

@@ -24,6 +24,12 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, NormGruCellBackward, NormGruCellForward},
+};
 
 impl<R: Real> Graph<R> {
     /// The next hidden state [.., D] from the normalised projection a [.., 3 D] and the hidden state h [.., D].
@@ -94,6 +100,19 @@ impl<R: Real> Op<R> for NormGruCell {
                     .for_each(|((dh, &u), &dout)| *dh += (R::ONE - u) * dout));
             }
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([h_next, gates, ..], [a, h, ..], rows, d) = (io.y, io.x, self.rows, self.d);
+        NormGruCellForward { h_next, gates, a, h, rows, d }.threads(io.on, rows * d)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([da, dh, ..], [a, h, ..], rows, d) = (io.dx, io.x, self.rows, self.d);
+        let (dh_next, gates) = (io.dy[0].read(), io.y[1].read());
+        NormGruCellBackward { da, dh, dh_next, gates, a, h, rows, d }.threads(io.on, rows * d)
     }
 }
 

@@ -20,9 +20,11 @@ use crate::base::Real;
 use crate::device::simd::vectorize;
 #[cfg(feature = "cuda")]
 use crate::{
-    autodiff::op::{Launch, not_on_cuda},
+    autodiff::op::Launch,
     base::Result,
-    device::cuda::kernels::{Entry, NormalNllBackward, NormalNllForward},
+    device::cuda::kernels::{
+        Entry, NormalNllBackward, NormalNllForward, WeightedNormalNllBackward, WeightedNormalNllForward,
+    },
 };
 
 /// ln(2 pi) / 2
@@ -111,21 +113,25 @@ impl<R: Real> Op<R> for NormalNll {
 
     #[cfg(feature = "cuda")]
     fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
-        if self.channels.is_some() {
-            return not_on_cuda("weighted_normal_nll");
-        }
-        let ([mu, x, ..], rows, n) = (io.x, self.rows, self.n);
+        let ([mu, x, w, ..], nll, rows, n) = (io.x, io.y[0], self.rows, self.n);
         let constant = (HALF_LN_TAU * n as f64) as f32;
-        NormalNllForward { nll: io.y[0], mu, x, rows, n, constant }.warps(io.on, rows)
+        match self.channels {
+            None => NormalNllForward { nll, mu, x, rows, n, constant }.warps(io.on, rows),
+            Some(channels) => {
+                WeightedNormalNllForward { nll, mu, x, w, rows, n, channels, constant }.warps(io.on, rows)
+            }
+        }
     }
 
     #[cfg(feature = "cuda")]
     fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
-        if self.channels.is_some() {
-            return not_on_cuda("weighted_normal_nll");
+        let ([mu, x, w, ..], dmu, dnll, rows, n) = (io.x, io.dx[0], io.dy[0].read(), self.rows, self.n);
+        match self.channels {
+            None => NormalNllBackward { dmu, dnll, mu, x, rows, n }.threads(io.on, rows * n),
+            Some(channels) => {
+                WeightedNormalNllBackward { dmu, dnll, mu, x, w, rows, n, channels }.threads(io.on, rows * n)
+            }
         }
-        let ([mu, x, ..], rows, n) = (io.x, self.rows, self.n);
-        NormalNllBackward { dmu: io.dx[0], dnll: io.dy[0].read(), mu, x, rows, n }.threads(io.on, rows * n)
     }
 }
 

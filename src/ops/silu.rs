@@ -14,6 +14,12 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, SiluBackward, SiluForward},
+};
 
 impl<R: Real> Graph<R> {
     /// `x sigmoid(x)`, elementwise, of the same shape.
@@ -58,5 +64,17 @@ impl<R: Real> Op<R> for Silu {
                 dx[i] += dy[i] * s * (R::ONE + x[i] * (R::ONE - s)); // (F2)
             }
         });
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let n = self.rows * self.width;
+        SiluForward { y: io.y[0], x: io.x[0], n }.threads(io.on, n)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let n = self.rows * self.width;
+        SiluBackward { dx: io.dx[0], dy: io.dy[0].read(), x: io.x[0], n }.threads(io.on, n)
     }
 }

@@ -14,6 +14,12 @@ use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::device::simd::vectorize;
+#[cfg(feature = "cuda")]
+use crate::{
+    autodiff::op::Launch,
+    base::Result,
+    device::cuda::kernels::{Entry, SymexpBackward, SymexpForward, SymlogBackward, SymlogForward},
+};
 
 /// (Q1) of one number.
 #[inline(always)]
@@ -84,6 +90,26 @@ impl<R: Real> Op<R> for Symmetric {
             (0..x.len()).for_each(|i| dx[i] += dy[i] * (R::ONE + y[i].abs()));
         } else {
             (0..x.len()).for_each(|i| dx[i] += dy[i] / (R::ONE + x[i].abs()));
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let (y, x, n) = (io.y[0], io.x[0], self.rows * self.width);
+        if self.inverse {
+            SymexpForward { y, x, n }.threads(io.on, n)
+        } else {
+            SymlogForward { y, x, n }.threads(io.on, n)
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
+        let (dx, dy, n) = (io.dx[0], io.dy[0].read(), self.rows * self.width);
+        if self.inverse {
+            SymexpBackward { dx, dy, y: io.y[0].read(), n }.threads(io.on, n)
+        } else {
+            SymlogBackward { dx, dy, x: io.x[0], n }.threads(io.on, n)
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Every op, whole training steps, Adam, noise: on the CPU and by kernels.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,23 +8,24 @@ use dreamer_fast::autodiff::cuda_exec::CudaPlan;
 use dreamer_fast::autodiff::gradcheck::Case;
 use dreamer_fast::autodiff::{Clock, Graph, Layout, Params, Plan, Var};
 use dreamer_fast::base::{Philox, philox};
+use dreamer_fast::config::{Request, resolve};
 use dreamer_fast::device::Pool;
 use dreamer_fast::device::cuda::Buffer;
-use dreamer_fast::device::cuda::kernels::{Entry, In, NoiseWords, Out, PixelsFromBytes};
-use dreamer_fast::dreamer::checks;
+use dreamer_fast::device::cuda::kernels::{
+    Entry, In, NoiseWords, Out, PixelsFromBytes, PlanesFromSymbols, WeightsFromSymbols,
+};
+use dreamer_fast::dreamer::{Observation, checks};
 use dreamer_fast::ops::Activation;
 use dreamer_fast::ops::adam::{Adam, DeviceAdam, DeviceGroup, adam_update, global_norm};
 use dreamer_fast::ops::gaussian::Gaussian;
 use dreamer_fast::ops::lambda_return::Discount;
-use dreamer_fast::ops::registry::{OPS, cases};
+use dreamer_fast::ops::registry::cases;
 use dreamer_fast::ops::twohot::symexp_bins;
+use dreamer_fast::replay::Obs;
 use dreamer_fast::run::parity::{Golden, compare_on_device};
+use dreamer_fast::run::world::World;
 
 use crate::Rig;
-
-/// Ops that have no kernel. docs/cuda.md names them.
-const NOT_YET: &[&str] =
-    &["layer_norm", "norm_gru_cell", "rms_norm", "silu", "symexp", "symlog", "weighted_normal_nll"];
 
 /// Largest error that passes in the larger cases: sums of up to 1700 products.
 const LARGER_BOUND: f64 = 4e-6;
@@ -67,6 +67,19 @@ fn larger_cases() -> Vec<Case> {
         larger("conv_transpose2d", &[("x", &[2, 9, 8, 67]), ("w", &[67, 5, 5, 3]), ("b", &[3])], |g, v| {
             vec![g.conv_transpose2d(v[0], v[1], v[2], 2, 0, Activation::Tanh)]
         }),
+        larger("layer_norm", &[("x", &[131, 203]), ("scale", &[203]), ("offset", &[203])], |g, v| {
+            let y = g.layer_norm(v[0], v[1], v[2]);
+            vec![g.mul(y, v[0])]
+        }),
+        larger("rms_norm", &[("x", &[131, 203]), ("scale", &[203])], |g, v| {
+            let y = g.rms_norm(v[0], v[1]);
+            vec![g.mul(y, v[0])]
+        }),
+        larger("norm_gru_cell", &[("a", &[11, 231]), ("h", &[11, 77])], |g, v| vec![g.norm_gru_cell(v[0], v[1])]),
+        larger("silu", &[("x", &[7, 73])], |g, v| {
+            let (silu, symlog, symexp) = (g.silu(v[0]), g.symlog(v[0]), g.symexp(v[0]));
+            vec![silu, symlog, symexp]
+        }),
         larger("gru_cell", &[("xp", &[11, 231]), ("hp", &[11, 231]), ("h", &[11, 77])], |g, v| {
             vec![g.gru_cell(v[0], v[1], v[2])]
         }),
@@ -88,6 +101,9 @@ fn larger_cases() -> Vec<Case> {
             vec![g.categorical_nll(v[0], v[1], Some(v[2]), &[3, 2])]
         }),
         larger("normal_nll", &[("mu", &[9, 1001]), ("x", &[9, 1001])], |g, v| vec![g.normal_nll(v[0], v[1], 9)]),
+        larger("weighted_normal_nll", &[("mu", &[9, 999]), ("x", &[9, 999]), ("weight", &[9, 333])], |g, v| {
+            vec![g.weighted_normal_nll(v[0], v[1], v[2], 9)]
+        }),
         larger("twohot_nll", &[("a", &[9, 255]), ("target", &[9])], |g, v| {
             vec![g.twohot_nll(v[0], v[1], &symexp_bins(255, 20.0))]
         }),
@@ -103,7 +119,7 @@ fn larger_cases() -> Vec<Case> {
 fn every_op_is_the_same_function() {
     let Some(rig) = Rig::new() else { return };
     let pool = Arc::new(Pool::new(1).unwrap());
-    let (mut failed, mut skipped) = (Vec::new(), BTreeSet::new());
+    let mut failed = Vec::new();
     let all = cases().into_iter().map(|case| (case, BOUND));
     for (case, bound) in all.chain(larger_cases().into_iter().map(|case| (case, LARGER_BOUND))) {
         match check(&case, &pool, &rig.kernels) {
@@ -116,16 +132,10 @@ fn every_op_is_the_same_function() {
                     failed.push(format!("{}: {:.2e} at {}", outcome.name, outcome.worst, outcome.at));
                 }
             }
-            Err(error) if error.to_string().contains("has no kernel") => {
-                println!("skipped {}: {error}", case.name);
-                skipped.insert(case.name.split_whitespace().next().unwrap().to_string());
-            }
             Err(error) => failed.push(format!("{}: {error}", case.name)),
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
-    assert_eq!(skipped.iter().map(String::as_str).collect::<Vec<_>>(), NOT_YET, "ops without a kernel");
-    assert!(NOT_YET.iter().all(|op| OPS.contains(op)));
 }
 
 /// The same bits for every order of warps and blocks.
@@ -136,15 +146,10 @@ fn no_result_depends_on_an_order() {
     for case in cases().into_iter().chain(larger_cases()) {
         let [first, second, third] = [0, 1, 2].map(|order| {
             rig.context.emulator().unwrap().order(order);
-            let compared = match check(&case, &pool, &rig.kernels) {
-                // Which ops these are, `every_op_is_the_same_function` knows.
-                Err(error) if error.to_string().contains("has no kernel") => return None,
-                compared => compared.unwrap(),
-            };
-            Some(compared.device.iter().map(|x| x.to_bits()).collect::<Vec<u64>>())
+            let compared = check(&case, &pool, &rig.kernels).unwrap();
+            compared.device.iter().map(|x| x.to_bits()).collect::<Vec<u64>>()
         });
-        let Some(bits) = &first else { continue };
-        assert!(!bits.is_empty() && first == second && first == third, "{}", case.name);
+        assert!(!first.is_empty() && first == second && first == third, "{}", case.name);
     }
 }
 
@@ -211,12 +216,59 @@ fn pixels_are_those_of_the_cpu() {
     assert_eq!(to.to_vec(rig.stream()).unwrap(), want);
 }
 
+/// Random symbols of more cells than a block has threads, as a gridworld's replay holds them.
+#[test]
+fn planes_and_weights_are_those_of_the_cpu() {
+    let Some(rig) = Rig::new() else { return };
+    let request = Request {
+        preset: Some("gridworld".into()),
+        flags: vec![("task", "MiniGrid-DoorKey-5x5-v0".into())],
+        set: vec!["object_weight=7".into()],
+        ..Request::default()
+    };
+    let world = World::new(&resolve(&request).unwrap().config).unwrap();
+    let Observation::Symbolic { cells, classes } = &world.model.observation else { panic!("a gridworld has symbols") };
+    let (cells, variables, width) = (11 * cells, classes.len(), classes.iter().sum::<usize>());
+    let mut rng = Philox::new(5, philox::stream::TEST, 0);
+    let bytes: Vec<u8> = (0..cells).flat_map(|_| classes.clone()).map(|classes| rng.below(classes) as u8).collect();
+    let (mut want_planes, mut want_weights) = (vec![f32::NAN; cells * width], vec![f32::NAN; cells]);
+    world.encode(Obs::Bytes(&bytes), &mut want_planes);
+    world.weights(&bytes, &mut want_weights);
+
+    let classes: Vec<u32> = classes.iter().map(|&n| n as u32).collect();
+    let mut symbols = Buffer::<u8>::new(&rig.context, bytes.len()).unwrap();
+    symbols.upload(rig.stream(), &bytes).unwrap();
+    let mut classes_there = Buffer::<u32>::new(&rig.context, variables).unwrap();
+    classes_there.upload(rig.stream(), &classes).unwrap();
+    let [planes, weights] = [cells * width, cells].map(|n| Buffer::<f32>::new(&rig.context, n).unwrap());
+    let (symbols, classes) = (In::at(symbols.address()), In::at(classes_there.address()));
+    let planes_at = Out::at(planes.address());
+    PlanesFromSymbols { planes: planes_at, symbols, classes, cells, variables, width }
+        .threads(&rig.kernels, cells * width)
+        .unwrap();
+    // From doors to lava.
+    WeightsFromSymbols {
+        weights: Out::at(weights.address()),
+        symbols,
+        cells,
+        variables,
+        first: 4,
+        last: 9,
+        weight: 7.0,
+    }
+    .threads(&rig.kernels, cells)
+    .unwrap();
+    assert_eq!(planes.to_vec(rig.stream()).unwrap(), want_planes);
+    assert_eq!(weights.to_vec(rig.stream()).unwrap(), want_weights);
+    assert!(want_weights.contains(&7.0) && want_weights.contains(&1.0));
+}
+
 /// Whole training steps of tiny models: every loss and every gradient, with all tensors apart.
 #[test]
 fn a_training_step_is_the_same_function() {
     let Some(rig) = Rig::new() else { return };
     let pool = Arc::new(Pool::new(1).unwrap());
-    let (mut failed, mut skipped) = (Vec::new(), 0);
+    let mut failed = Vec::new();
     for case in checks::whole_losses() {
         match checks::check_kernels(&case, &pool, &rig.kernels) {
             Ok(Comparison { outcome, .. }) => {
@@ -228,15 +280,10 @@ fn a_training_step_is_the_same_function() {
                     failed.push(format!("{}: {:.2e} at {}", case.name, outcome.worst, outcome.at));
                 }
             }
-            Err(error) if NOT_YET.iter().any(|op| error.to_string().starts_with(&format!("{op} has no kernel"))) => {
-                println!("skipped {}: {error}", case.name);
-                skipped += 1;
-            }
             Err(error) => failed.push(format!("{}: {error}", case.name)),
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
-    assert_eq!(skipped, 3, "models whose ops have no kernels");
 }
 
 /// Whole training steps that independent implementations agree on.
