@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dreamer_fast::autodiff::cuda_exec::CudaPlan;
 use dreamer_fast::autodiff::{Clock, Graph, Layout, Params, Plan, Sweep};
-use dreamer_fast::config::{Config, Latent};
+use dreamer_fast::config::{Config, Latent, Norm};
 use dreamer_fast::device::Pool;
 use dreamer_fast::dreamer::checks::{self, WholeLoss};
 use dreamer_fast::dreamer::{Actions, Model, Observation};
@@ -46,18 +46,25 @@ struct Outcome {
     notes: Vec<String>,
 }
 
-fn run(rig: &Rig, case: &WholeLoss, rolled: bool, order: u64) -> Result<Outcome, String> {
+fn run(rig: &Rig, case: &WholeLoss, rolled: bool, order: u64) -> Outcome {
     rig.context.emulator().unwrap().order(order);
     let pool = Arc::new(Pool::new(1).unwrap());
     let mut params = checks::parameters::<f32>(&case.model);
     let mut step = checks::training_step_by(&case.model, &params, &pool, Plan::for_device);
     let make = if rolled { CudaPlan::new } else { CudaPlan::step_by_step };
-    let mut device = make(&step.plan, &params, rig.kernels.clone()).map_err(|error| error.to_string())?;
+    let mut device = make(&step.plan, &params, rig.kernels.clone()).unwrap();
     device.run(&mut step.plan, &mut params, Clock { seed: 9, step: 1 }, true).unwrap();
     let losses = step.scalars.iter().map(|&(_, var)| step.plan.scalar(var).to_bits());
     let bits = losses.chain(params.grad.all().iter().map(|x| x.to_bits().into())).collect();
     let rollouts = device.account(&step.plan).filter(|&(_, kernel)| kernel == "rollout").count();
-    Ok(Outcome { bits, rollouts, notes: device.notes().to_vec() })
+    Outcome { bits, rollouts, notes: device.notes().to_vec() }
+}
+
+/// Whether a model has norms, which rollouts do not take, and every scan without a rollout says that it is for one of them.
+fn normed(case: &WholeLoss, notes: &[String]) -> bool {
+    let config = &case.model.config;
+    let norms = config.norm != Norm::None || config.gru_norm != Norm::None;
+    norms && notes.iter().all(|note| note.contains("norm_") || note.contains("silu"))
 }
 
 #[test]
@@ -65,20 +72,14 @@ fn a_rollout_has_the_bits_of_its_steps() {
     let Some(rig) = Rig::new() else { return };
     let mut without = Vec::new();
     for case in checks::whole_losses().into_iter().chain(wider()) {
-        let each = match run(&rig, &case, false, 0) {
-            Ok(each) => each,
-            Err(error) => {
-                assert!(error.contains("has no kernel"), "{}: {error}", case.name);
-                continue;
-            }
-        };
+        let each = run(&rig, &case, false, 0);
         assert!(each.rollouts == 0 && each.notes.is_empty() && each.bits.len() > 1000, "{}", case.name);
         for order in 0..2 {
-            let rolled = run(&rig, &case, true, order).unwrap();
+            let rolled = run(&rig, &case, true, order);
             let differ = rolled.bits.iter().zip(&each.bits).filter(|(a, b)| a != b).count();
             println!("{:64} {} rollouts, {differ} of {} numbers differ", case.name, rolled.rollouts, each.bits.len());
             assert!(rolled.bits == each.bits, "{}: {differ} numbers differ", case.name);
-            if order == 0 && rolled.rollouts < 4 {
+            if order == 0 && rolled.rollouts < 4 && !normed(&case, &rolled.notes) {
                 without.push((case.name, rolled.notes));
             }
         }
