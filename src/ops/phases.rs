@@ -142,13 +142,15 @@ impl Phases {
     }
 }
 
-/// Adds the first `W` of every `n` products to the next `W` elements of `row`. A loop over so few numbers costs more than the numbers
-/// unless its length is known.
+/// Adds the first `W` of every `n` products to the next `W` elements of `row`, which may end in fewer. A loop over so few numbers costs
+/// more than the numbers unless its length is known.
 fn add_narrow<R: Real, const W: usize>(products: &[R], n: usize, row: &mut [R]) {
-    let (row, _) = row.as_chunks_mut::<W>();
-    vectorize!(|| for (to, from) in row.iter_mut().zip(products.chunks(n)) {
+    let (whole, rest) = row.as_chunks_mut::<W>();
+    let after = products.chunks(n).nth(whole.len()).unwrap_or_default();
+    vectorize!(|| for (to, from) in whole.iter_mut().zip(products.chunks(n)) {
         if let Some(from) = from.first_chunk::<W>() {
             *to = std::array::from_fn(|i| to[i] + from[i]);
         }
     });
+    rest.iter_mut().zip(after).for_each(|(to, &from)| *to += from);
 }
