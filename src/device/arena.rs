@@ -1,6 +1,6 @@
 //! One aligned buffer that many tensors share: an allocation made once, handed out as disjoint views.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -8,6 +8,10 @@ use crate::base::Real;
 
 /// Bytes that every tensor is aligned to: a cache line, and the widest vector register.
 pub const ALIGN: usize = 64;
+
+/// Bytes of a huge page. An arena that fills some of them begins at one and asks for them: a training step walks through the whole of
+/// a large arena, and with pages of 4 KiB it waits for their addresses.
+const HUGE_PAGE: usize = 2 << 20;
 
 /// Rounds a number of elements up so that the next tensor begins on an aligned address.
 pub fn padded<R: Real>(len: usize) -> usize {
@@ -31,12 +35,19 @@ impl<R: Real> Arena<R> {
     pub fn new(len: usize) -> Self {
         let layout = Self::layout(len);
         // SAFETY: the layout has at least one element, so its size is not zero.
-        let Some(data) = NonNull::new(unsafe { alloc_zeroed(layout) }.cast::<R>()) else { handle_alloc_error(layout) };
-        Arena { data, len, owns: PhantomData }
+        let Some(data) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        if layout.align() == HUGE_PAGE {
+            ask_for_huge_pages(data, layout.size());
+        }
+        // SAFETY: the memory was allocated with that size.
+        unsafe { data.as_ptr().write_bytes(0, layout.size()) };
+        Arena { data: data.cast(), len, owns: PhantomData }
     }
 
     fn layout(len: usize) -> Layout {
-        Layout::from_size_align(len.max(1) * size_of::<R>(), ALIGN).expect("an arena fits the address space")
+        let bytes = len.max(1) * size_of::<R>();
+        let align = if bytes >= 2 * HUGE_PAGE { HUGE_PAGE } else { ALIGN };
+        Layout::from_size_align(bytes, align).expect("an arena fits the address space")
     }
 
     /// Number of elements.
@@ -91,6 +102,18 @@ impl<R: Real> Arena<R> {
         // SAFETY: in bounds by the assertion.
         unsafe { self.data.as_ptr().add(offset) }
     }
+}
+
+/// Asks the kernel to back `bytes` from `data` by huge pages where it can. Before they are first written, or small pages are there already.
+fn ask_for_huge_pages(data: NonNull<u8>, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the advice changes no contents, and the range is one allocation that begins at a page. That it is refused, as by a kernel
+    // without huge pages, does no harm.
+    unsafe {
+        libc::madvise(data.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (data, bytes);
 }
 
 impl<R: Real> Drop for Arena<R> {

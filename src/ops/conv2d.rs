@@ -97,7 +97,7 @@ impl<R: Real> Op<R> for Conv2d {
         let [y] = take(io.y);
         let (x, bias, packed) = (io.x[0], io.x[2], io.packed[0]);
         // (V1)
-        convolve::product(self.precision, &self.windows, self.out, x, packed, y, false, io.scratch, |y| {
+        convolve::product(self.precision, &self.windows, self.out, x, packed, y, false, io.scratch, [&[]; 2], |y| {
             convolve::add_bias(bias, y);
             self.f.apply(y); // (V2)
         });
@@ -109,9 +109,11 @@ impl<R: Real> Op<R> for Conv2d {
         let w = &self.windows;
         // Image by image, so that the product finds da in the cache.
         let (outputs, inputs) = (w.block() * w.count() * self.out, w.block() * w.image());
-        for (i, (da, dx)) in da.chunks_mut(outputs).zip(dx.chunks_mut(inputs)).enumerate() {
+        for i in 0..da.len().div_ceil(outputs) {
+            let ((da, next_da), (dx, next_dx)) =
+                (convolve::with_next_mut(da, outputs, i), convolve::with_next_mut(dx, inputs, i));
             self.f.differentiate(io.y[0].get(i * outputs..).unwrap_or_default(), da); // (V3)
-            self.spread.run(da, io.packed[1], dx, io.scratch); // (V4)
+            self.spread.run(da, io.packed[1], dx, io.scratch, [next_da, next_dx]); // (V4)
         }
     }
 

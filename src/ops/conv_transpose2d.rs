@@ -112,11 +112,14 @@ impl<R: Real> Op<R> for ConvTranspose2d {
 
     fn forward(&self, io: Forward<'_, R>) {
         let [y] = take(io.y);
-        let (w, input) = (&self.windows, self.input);
+        let w = &self.windows;
+        let (inputs, outputs) = (w.block() * w.count() * self.input, w.block() * w.image());
         // Image by image, so that the activation finds the sums in the cache.
-        for (x, y) in io.x[0].chunks(w.block() * w.count() * input).zip(y.chunks_mut(w.block() * w.image())) {
+        for i in 0..y.len().div_ceil(outputs) {
+            let ([x, next_x], (y, next_y)) =
+                (convolve::with_next(io.x[0], inputs, i), convolve::with_next_mut(y, outputs, i));
             convolve::fill(io.x[2], y);
-            self.spread.run(x, io.packed[0], y, io.scratch); // (D1) (D2)
+            self.spread.run(x, io.packed[0], y, io.scratch, [next_x, next_y]); // (D1) (D2)
             self.f.apply(y); // (D3)
         }
     }
@@ -128,9 +131,12 @@ impl<R: Real> Op<R> for ConvTranspose2d {
         // Image by image, so that the product finds da in the cache; all at once if da is there already as it has to be.
         let images = if self.f == Activation::Identity { io.rows.len() } else { w.block() };
         let (outputs, inputs) = (images * w.image(), images * w.count() * self.input);
-        for (i, (da, dx)) in da.chunks_mut(outputs).zip(dx.chunks_mut(inputs)).enumerate() {
+        for i in 0..da.len().div_ceil(outputs) {
+            let ((da, next_da), (dx, next_dx)) =
+                (convolve::with_next_mut(da, outputs, i), convolve::with_next_mut(dx, inputs, i));
             self.f.differentiate(io.y[0].get(i * outputs..).unwrap_or_default(), da); // (D4)
-            convolve::product(self.precision, w, self.input, da, io.packed[1], dx, true, io.scratch, |_| {}); // (D5)
+            let next = [next_da, next_dx];
+            convolve::product(self.precision, w, self.input, da, io.packed[1], dx, true, io.scratch, next, |_| {}); // (D5)
         }
     }
 

@@ -31,7 +31,7 @@ fn sliding(precision: Precision, w: &Windows) -> Option<Sliding> {
 }
 
 /// `Y (+)= P B`: images [.., h, w, c], B packed [window, n], Y [.., oh, ow, n]. Image by image or a few at a time, `then` gets their Y
-/// while the cache holds it.
+/// while the cache holds it. `next` is memory that is needed after the last image.
 pub(super) fn product<R: Real>(
     precision: Precision,
     w: &Windows,
@@ -41,14 +41,15 @@ pub(super) fn product<R: Real>(
     y: &mut [R],
     accumulate: bool,
     scratch: &mut [R],
+    next: [&[R]; 2],
     mut then: impl FnMut(&mut [R]),
 ) {
     if let Some(sliding) = sliding(precision, w) {
-        let mut rest = y;
-        for i in 0..images.len() / w.image() {
-            let [image, next] = with_next(images, w.image(), i);
-            let (y, after) = rest.split_at_mut(w.count() * n);
-            let next_y = &after[..after.len().min(y.len())];
+        let count = images.len() / w.image();
+        for i in 0..count {
+            let [image, next_image] = with_next(images, w.image(), i);
+            let (y, next_y) = with_next_mut(y, w.count() * n, i);
+            let next = if i + 1 < count { [next_image, next_y] } else { next };
             let image = match precision {
                 Precision::Full => image,
                 Precision::Bf16 => {
@@ -57,20 +58,8 @@ pub(super) fn product<R: Real>(
                     pairs
                 }
             };
-            gemm::gemm_windows(
-                precision,
-                &sliding,
-                0..w.patch(),
-                w.patch(),
-                n,
-                image,
-                packed,
-                y,
-                accumulate,
-                [next, next_y],
-            );
+            gemm::gemm_windows(precision, &sliding, 0..w.patch(), w.patch(), n, image, packed, y, accumulate, next);
             then(y);
-            rest = after;
         }
         return;
     }
@@ -144,10 +133,18 @@ pub(super) fn gradient_transposed<R: Real>(
     }
 }
 
-/// Piece `i` of `len` elements each, and the one after it, which is empty at the end.
-fn with_next<R>(all: &[R], len: usize, i: usize) -> [&[R]; 2] {
-    let (piece, rest) = all[i * len..].split_at(len);
+/// Piece `i` of `len` elements each, and the one after it, which is empty at the end. The last piece may be shorter.
+pub(super) fn with_next<R>(all: &[R], len: usize, i: usize) -> [&[R]; 2] {
+    let rest = &all[i * len..];
+    let (piece, rest) = rest.split_at(len.min(rest.len()));
     [piece, &rest[..len.min(rest.len())]]
+}
+
+/// [`with_next`] for a piece that is written.
+pub(super) fn with_next_mut<R>(all: &mut [R], len: usize, i: usize) -> (&mut [R], &[R]) {
+    let rest = &mut all[i * len..];
+    let (piece, rest) = rest.split_at_mut(len.min(rest.len()));
+    (piece, &rest[..len.min(rest.len())])
 }
 
 /// The windows of a block of images as rows of a matrix.
@@ -199,12 +196,13 @@ impl Spread {
         self.phases.map_or(w.block() * w.count() * w.patch(), |phases| phases.scratch())
     }
 
-    /// Adds to the images what each window of them stands for.
-    pub fn run<R: Real>(&self, y: &[R], packed: &[R], images: &mut [R], scratch: &mut [R]) {
+    /// Adds to the images what each window of them stands for: [`Windows::block`] images or fewer. `next` is the memory that is needed
+    /// next.
+    pub fn run<R: Real>(&self, y: &[R], packed: &[R], images: &mut [R], scratch: &mut [R], next: [&[R]; 2]) {
         let (w, n) = (&self.windows, self.n);
         if let Some(phases) = self.phases {
             for (y, image) in y.chunks_exact(w.count() * n).zip(images.chunks_exact_mut(w.image())) {
-                phases.run(y, packed, scratch, image);
+                phases.run(y, packed, scratch, image, next);
             }
             return;
         }
@@ -306,10 +304,10 @@ mod tests {
             let b = packed(&order, &b);
             let (m, k) = (images * windows.count(), windows.patch());
             let (mut got, mut want) = (dy.clone(), dy.clone());
-            product(FULL, &windows, n, &x, &b, &mut got, false, &mut memory, |_| {});
+            product(FULL, &windows, n, &x, &b, &mut got, false, &mut memory, [&[]; 2], |_| {});
             gemm::gemm_packed(FULL, m, n, k, &patches, k, &b, &mut want, n, false);
             assert!(got == want, "{h}x{w}: the product differs");
-            product(FULL, &windows, n, &x, &b, &mut got, true, &mut memory, |_| {});
+            product(FULL, &windows, n, &x, &b, &mut got, true, &mut memory, [&[]; 2], |_| {});
             gemm::gemm_packed(FULL, m, n, k, &patches, k, &b, &mut want, n, true);
             close("the sum", &got, &want);
 
@@ -338,7 +336,7 @@ mod tests {
             let images = [plain, by_phases].map(|spread| {
                 let b = packed(&spread.pack(0, Order::Rows, false, at), &weight);
                 let mut images = numbers(3, 2 * windows.image());
-                spread.run(&y, &b, &mut images, &mut vec![f64::NAN; spread.scratch()]);
+                spread.run(&y, &b, &mut images, &mut vec![f64::NAN; spread.scratch()], [&[]; 2]);
                 images
             });
             close("the image", &images[1], &images[0]);

@@ -109,8 +109,9 @@ impl Phases {
         table
     }
 
-    /// Adds to an image [H, W, c_out] what x [h, w, c_in] contributes, given B packed.
-    pub fn run<R: Real>(&self, x: &[R], packed: &[R], scratch: &mut [R], image: &mut [R]) {
+    /// Adds to an image [H, W, c_out] what x [h, w, c_in] contributes, given B packed. `next` is the memory that is needed next: it is
+    /// asked for meanwhile.
+    pub fn run<R: Real>(&self, x: &[R], packed: &[R], scratch: &mut [R], image: &mut [R], next: [&[R]; 2]) {
         let (w, t, n) = (&self.windows, self.taps, self.columns());
         let line = self.padded(self.line());
         let (padded, products) = scratch[..self.scratch()].split_at_mut(w.oh * line);
@@ -120,13 +121,15 @@ impl Phases {
             gemm::copy_image(self.precision, from, &mut to[edge..line - edge]);
             to[line - edge..].fill(R::ZERO);
         }
-        for a in 0..w.oh + t - 1 {
+        let down = w.oh + t - 1;
+        for a in 0..down {
             // Rows of the window that lie in x.
-            let (from, to) = ((t - 1).saturating_sub(a), t.min(w.oh + t - 1 - a));
+            let (from, to) = ((t - 1).saturating_sub(a), t.min(down - a));
             let sliding = self.sliding(to - from);
             let rows = from * sliding.run..to * sliding.run;
             let x = &padded[(a + from + 1 - t) * line..];
-            gemm::gemm_windows(self.precision, &sliding, rows, self.rows(), n, x, packed, products, false, [&[]; 2]);
+            let next = next.map(|next| &next[a * next.len() / down..(a + 1) * next.len() / down]);
+            gemm::gemm_windows(self.precision, &sliding, rows, self.rows(), n, x, packed, products, false, next);
             let rows = image.chunks_exact_mut(w.w * w.c).skip(w.stride * a).take(w.stride);
             for (r, row) in rows.enumerate() {
                 let width = w.stride * w.c;
