@@ -13,8 +13,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs, process};
 
-/// What stands in front of every source.
-const PRELUDE: &str = "prelude.cuh";
+/// What stands in front of every source, in this order.
+const HEADERS: &[&str] = &["prelude.cuh", "stage.cuh", "mma.cuh", "tile.cuh"];
 
 fn main() {
     println!("cargo::rerun-if-changed=kernels");
@@ -43,13 +43,16 @@ fn generate(folder: &Path) -> Result<String, String> {
     let mut kernels: Vec<Kernel> = Vec::new();
     for (number, file) in files.iter().enumerate() {
         let text = fs::read_to_string(folder.join(file)).map_err(|e| format!("kernels/{file}: {e}"))?;
-        let include = |name: &str| format!("include_str!({:?})", folder.join(name).display().to_string());
+        let include = |name: &str| {
+            let path = folder.join(name).display().to_string();
+            format!("\"\\n#line 1 \\\"kernels/{name}\\\"\\n\", include_str!({path:?})")
+        };
+        let parts: Vec<String> = HEADERS.iter().copied().chain([file.as_str()]).map(include).collect();
+        let product = without_comments(&text).contains("Tile<");
         writeln!(
             sources,
-            "    Source {{ name: \"kernels/{file}\", text: concat!(\"#line 1 \\\"kernels/{PRELUDE}\\\"\\n\", {}, \
-             \"\\n#line 1 \\\"kernels/{file}\\\"\\n\", {}) }},",
-            include(PRELUDE),
-            include(file)
+            "    Source {{ name: \"kernels/{file}\", text: concat!({}), product: {product} }},",
+            parts.join(", ")
         )
         .expect("a string takes all");
         for kernel in parse(&text).map_err(|(line, cause)| format!("kernels/{file}:{line}: {cause}"))? {

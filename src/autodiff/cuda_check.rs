@@ -13,10 +13,20 @@ use super::schedule::Tenant;
 use super::{Params, Plan, Sweep};
 use crate::base::Result;
 use crate::device::Pool;
-use crate::device::cuda::kernels::Kernels;
+use crate::device::cuda::{Precision, kernels::Kernels};
 
 /// Largest error that passes where a single op is checked: f32 rounds at 6e-8, and an op of these sizes rounds a few times.
 pub const BOUND: f64 = 1e-6;
+
+/// Largest error that passes for a single op with products in this precision. One rounding moves an operand by 2^-11 of itself in tf32 and by
+/// 2^-8 in bf16; an element that is small because large products cancel has several of them.
+pub fn bound(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => BOUND,
+        Precision::Tf32 => 2e-3,
+        Precision::Bf16 => 1.6e-2,
+    }
+}
 
 /// Tensors whose largest number is smaller are judged as if it were this: a scalar near 0 is a difference of larger numbers, and has their roundings.
 pub const FLOOR: f64 = 1e-2;

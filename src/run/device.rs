@@ -1,5 +1,6 @@
 //! Where a command computes: on the CPU, or by kernels on a CUDA device.
 
+use super::args::Precision;
 use crate::base::{Error, Result};
 
 #[cfg(feature = "cuda")]
@@ -26,13 +27,21 @@ impl Device {
             ))),
         }
     }
+
+    /// The device of this name, in any precision.
+    ///
+    /// # Errors
+    /// Those of [`Device::open`].
+    pub fn open_in(name: &str, _precision: Option<Precision>) -> Result<Self> {
+        Self::open(name)
+    }
 }
 
 #[cfg(feature = "cuda")]
 mod with_cuda {
     use std::sync::Arc;
 
-    use super::{Error, Result};
+    use super::{Error, Precision, Result};
     use crate::device::cuda::{self, Compiler, Context, kernels::Kernels};
 
     /// Where a command computes.
@@ -49,14 +58,32 @@ mod with_cuda {
         /// # Errors
         /// An unknown name; no driver, device or NVRTC, with what to do.
         pub fn open(name: &str) -> Result<Self> {
+            Self::open_in(name, None)
+        }
+
+        /// The same, with the products of a CUDA device in this precision; in f32 if none is given.
+        ///
+        /// # Errors
+        /// Those of [`Device::open`]; f64 on a CUDA device.
+        pub fn open_in(name: &str, precision: Option<Precision>) -> Result<Self> {
             if name == "cpu" {
                 return Ok(Device::Cpu);
             }
+            let precision = match precision {
+                None | Some(Precision::F32) => cuda::Precision::F32,
+                Some(Precision::Tf32) => cuda::Precision::Tf32,
+                Some(Precision::Bf16) => cuda::Precision::Bf16,
+                Some(Precision::F64) => {
+                    return Err(Error::new(format!(
+                        "--precision f64: kernels compute in f32: write f32, tf32 or bf16 with --device {name}."
+                    )));
+                }
+            };
             let device: cuda::Device = name
                 .parse()
                 .map_err(|_| Error::new(format!("--device {name}: write cpu, cuda, cuda:N or emulated.")))?;
             let stream = Context::new(device)?.stream()?;
-            Ok(Device::Cuda(Arc::new(Kernels::load(&Compiler::find()?, &stream)?)))
+            Ok(Device::Cuda(Arc::new(Kernels::load_in(precision, &Compiler::find()?, &stream)?)))
         }
     }
 }

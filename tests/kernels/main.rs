@@ -5,6 +5,7 @@
 mod compiling;
 mod faults;
 mod functions;
+mod products;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
