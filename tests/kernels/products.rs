@@ -264,21 +264,29 @@ fn transpose(rig: &Rig, on: &Kernels, images: usize, oh: usize, n: usize, kernel
     rig.stream().synchronize().unwrap();
 }
 
-/// Layers of the published model, with fewer images where there are many. Windows of three channels begin anywhere in a sector, and so do rows of
+/// Layers of the published model, with fewer rows and images: what a request takes does not depend on them. Windows of three channels begin anywhere in a sector, and so do rows of
 /// 30: they take more of them.
 const LAYERS: &[Layer] = &[
-    Layer { name: "deter to units, 2450 rows, 200 to 400", launch: |r, k| linear(r, k, 2450, 200, 400), sectors: 1.1 },
-    Layer { name: "stoch to units, 2450 rows, 30 to 400", launch: |r, k| linear(r, k, 2450, 30, 400), sectors: 1.1 },
     Layer {
-        name: "embed to hidden, 2500 rows, 1024 to 200",
-        launch: |r, k| linear(r, k, 2500, 1024, 200),
+        name: "deter to units, 300 of 2450 rows, 200 to 400",
+        launch: |r, k| linear(r, k, 300, 200, 400),
+        sectors: 1.1,
+    },
+    Layer {
+        name: "stoch to units, 300 of 2450 rows, 30 to 400",
+        launch: |r, k| linear(r, k, 300, 30, 400),
+        sectors: 1.1,
+    },
+    Layer {
+        name: "embed to hidden, 300 of 2500 rows, 1024 to 200",
+        launch: |r, k| linear(r, k, 300, 1024, 200),
         sectors: 1.1,
     },
     Layer { name: "gru, 50 rows, 200 to 600", launch: |r, k| linear(r, k, 50, 200, 600), sectors: 1.1 },
-    Layer { name: "conv 1, 16 of 64 x 64 x 3 to 32", launch: |r, k| conv(r, k, 16, 64, 3, 4, 32), sectors: 1.4 },
-    Layer { name: "conv 2, 16 of 31 x 31 x 32 to 64", launch: |r, k| conv(r, k, 16, 31, 32, 4, 64), sectors: 1.1 },
-    Layer { name: "conv 4, 16 of 6 x 6 x 128 to 256", launch: |r, k| conv(r, k, 16, 6, 128, 4, 256), sectors: 1.1 },
-    Layer { name: "deconv 3, 4 of 13 x 13 x 64 to 32", launch: |r, k| transpose(r, k, 4, 13, 64, 6, 32), sectors: 1.1 },
+    Layer { name: "conv 1, 4 of 64 x 64 x 3 to 32", launch: |r, k| conv(r, k, 4, 64, 3, 4, 32), sectors: 1.4 },
+    Layer { name: "conv 2, 4 of 31 x 31 x 32 to 64", launch: |r, k| conv(r, k, 4, 31, 32, 4, 64), sectors: 1.1 },
+    Layer { name: "conv 4, 4 of 6 x 6 x 128 to 256", launch: |r, k| conv(r, k, 4, 6, 128, 4, 256), sectors: 1.1 },
+    Layer { name: "deconv 3, 1 of 13 x 13 x 64 to 32", launch: |r, k| transpose(r, k, 1, 13, 64, 6, 32), sectors: 1.1 },
     Layer { name: "deconv 4, 2 of 30 x 30 x 32 to 3", launch: |r, k| transpose(r, k, 2, 30, 32, 6, 3), sectors: 1.4 },
 ];
 
