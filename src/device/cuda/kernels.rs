@@ -265,7 +265,7 @@ impl Kernels {
         if parts > 1 { self.add_parts(d, parts, rows * columns) } else { Ok(()) }
     }
 
-    /// Adds to `d` [n] the sum of the rows of `x` [rows, n], in parts likewise.
+    /// Adds to `d` `[n]` the sum of the rows of `x` [rows, n], in parts likewise.
     ///
     /// # Errors
     /// Those of [`Stream::launch`].

@@ -56,7 +56,7 @@ const LEAST_TERMS: usize = 256;
 /// Depth of a piece, DEPTH of `kernels/stage.cuh`: a part ends with one.
 const DEPTH: usize = 16;
 
-/// Numbers in the parts of any product: no more parts than blocks, each a tile. [`Parts::of`] sees to it.
+/// Numbers in the parts of any product: no more parts than blocks, each a tile.
 pub const MOST_PARTIAL: usize = BLOCKS * TILES[1] * TILES[1];
 
 /// Options of the compiler for product kernels.
