@@ -155,8 +155,7 @@ struct Entry {
         const int n = at<int>(12), f = at<int>(17);
         auto part = [=](int p) { return Part{at<const float *>(1 + p), at<const float *>(6 + p), at<int>(13 + p)}; };
         product(first, end - first, n, part, [=](int i, int j, float a) {
-            if (b) a += b[j];
-            if (add) a += add[i * n + j];
+            a += (b ? b[j] : 0.0f) + (add ? add[i * n + j] : 0.0f);
             y[i * n + j] = activate(f, a);
         });
     }

@@ -160,7 +160,9 @@ fn tensor_core_gemm() {
         let want = |i: usize| (0..k).map(|j| value(a[i / n * k + j]) * value(b[j * n + i % n])).sum();
         assert!(worst(&gpu.read_floats(out, m * n), want) < 1e-5);
         assert_eq!(gpu.counters.mma, (m * n * k / (16 * 8 * 16)) as u64);
-        assert_eq!(gpu.counters.bank_conflicts, 0);
+        // Reads are free of conflicts. The copies to a, rows of 64 bytes that begin 80 apart, are not: of the two rows in each phase the second
+        // begins in a bank of the first. 3 steps and 2 blocks have 8 requests of 4 phases each.
+        assert_eq!(gpu.counters.bank_conflicts, 3 * 2 * 8 * 4);
     }
 }
 
