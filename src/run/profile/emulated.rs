@@ -47,7 +47,10 @@ pub fn count(model: &Model, pool: &Arc<Pool>, kernels: &Arc<Kernels>, emulator: 
     drop(step);
     let (batch, length) = (model.config.batch_size, model.config.batch_length);
     let most = (batch as f64 * BUDGET / total(&needs).flops) as usize;
-    let run = |batch: usize| counted(model, batch, &params, pool, kernels, emulator);
+    let run = |batch: usize| {
+        eprintln!("interpreting an update of {batch} of {} sequences ...", model.config.batch_size);
+        counted(model, batch, &params, pool, kernels, emulator)
+    };
     let pair = if most < batch { Some(batches(batch, length, most).unwrap_or((1, 2))) } else { None };
     let (counts, ran) = match pair {
         None => (run(batch)?, vec![batch]),
