@@ -81,7 +81,9 @@ fn a_missing_driver_is_said() {
 /// A program that is not in its checkout.
 #[test]
 fn what_is_looked_for_is_said() {
-    let folder = std::env::temp_dir().join(format!("dreamer-fast-finding-{}", std::process::id()));
+    // What lies in the folder above is found, too; so there is one that holds nothing else.
+    let above = std::env::temp_dir().join(format!("dreamer-fast-finding-{}", std::process::id()));
+    let folder = above.join("bin");
     std::fs::create_dir_all(&folder).unwrap();
     let program = folder.join("program");
     std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
@@ -89,7 +91,7 @@ fn what_is_looked_for_is_said() {
     let [nvrtc, emulated] = ["nvrtc", "emulated"].map(|task| {
         ask_program(&program, task, &[("LD_LIBRARY_PATH", ""), ("VIRTUAL_ENV", "/no/such"), ("HOME", "/no/such")])
     });
-    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::remove_dir_all(&above).unwrap();
     let beside = folder.join("libdreamer_emulator.so");
     assert!(emulated.starts_with("error: the emulated CUDA driver was not found. Run `cargo build"), "{emulated}");
     assert!(emulated.contains(beside.to_str().unwrap()), "{emulated}");

@@ -209,8 +209,7 @@ impl ProfileArgs {
 
 /// What a GPU can do at most. The defaults are those of an H100 SXM5: NVIDIA, "H100 Tensor Core GPU" (data sheet): 67 TFLOP/s in f32 without
 /// tensor cores, 3.35 TB/s; NVIDIA, "H100 Tensor Core GPU Architecture" (white paper): 132 multiprocessors. The cost of a launch within a graph is
-/// the difference between 3.4 us a kernel in a graph and 2.9 us of its work that A. Gray measured on a V100 ("Getting Started with CUDA Graphs",
-/// NVIDIA technical blog, 2019).
+/// an assumption.
 #[derive(Debug, Clone, Copy, PartialEq, Args)]
 pub struct Gpu {
     /// Multiprocessors
