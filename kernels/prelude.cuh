@@ -76,6 +76,62 @@ __device__ __forceinline__ float slope(int f, float y) {
     }
 }
 
+// ---- Noise drawn from Philox at (seed, stream, step, index): see src/ops/noise.rs and src/base/philox.rs.
+
+// Ten rounds of Philox4x32 at an address. clock = (seed, step).
+__device__ __forceinline__ uint4 philox(const unsigned long long *clock, unsigned stream, unsigned index) {
+    unsigned long long seed = clock[0], step = clock[1];
+    uint4 c = make_uint4(index, stream, (unsigned)step, (unsigned)(step >> 32));
+    unsigned key0 = (unsigned)seed, key1 = (unsigned)(seed >> 32);
+    for (int round = 0; round < 10; round++) {
+        unsigned low0 = 0xD2511F53u * c.x, high0 = __umulhi(0xD2511F53u, c.x);
+        unsigned low1 = 0xCD9E8D57u * c.z, high1 = __umulhi(0xCD9E8D57u, c.z);
+        c = make_uint4(high1 ^ c.y ^ key0, low1, high0 ^ c.w ^ key1, low0);
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+    return c;
+}
+
+// A word as a uniform number in (0, 1), never 0 or 1. In double, as on the CPU: float would round the largest to 1.
+__device__ __forceinline__ double unit(unsigned word) { return ((word >> 8) + 0.5) / 16777216.0; }
+
+// Two words as two normal numbers, by Box and Muller.
+__device__ __forceinline__ double2 normal_pair(unsigned a, unsigned b) {
+    double radius = sqrt(-2.0 * log(unit(a))), sin, cos;
+    sincospi(2.0 * unit(b), &sin, &cos);
+    return make_double2(radius * cos, radius * sin);
+}
+
+// A word as a Gumbel number.
+__device__ __forceinline__ double gumbel_number(unsigned word) { return -log(-log(unit(word))); }
+
+// The noise of an op that samples: a tensor, or, if that is null, what `noise_normal` or `noise_gumbel` would write, from element `first` of
+// the stream on.
+struct Noise {
+    const float *given;
+    const unsigned long long *clock;
+    unsigned stream;
+    int first;
+
+    // (X1)
+    __device__ __forceinline__ float normal(int i) const {
+        if (given) return given[i];
+        uint4 words = philox(clock, stream, (first + i) / 4);
+        int of = (first + i) % 4;
+        double2 pair = normal_pair(of < 2 ? words.x : words.z, of < 2 ? words.y : words.w);
+        return (float)(of % 2 ? pair.y : pair.x);
+    }
+
+    // (X2)
+    __device__ __forceinline__ float gumbel(int i) const {
+        if (given) return given[i];
+        uint4 words = philox(clock, stream, (first + i) / 4);
+        int of = (first + i) % 4;
+        return (float)gumbel_number(of == 0 ? words.x : of == 1 ? words.y : of == 2 ? words.z : words.w);
+    }
+};
+
 // ---- The softmax of one variable of k logits, by one warp.
 
 struct Softmax {

@@ -74,7 +74,9 @@ pub fn compare(
     let mut at = Vec::new();
     for (tenant, offset) in places {
         // A gradient is memory for the backward pass, which may leave there what it likes.
-        if let Tenant::Value(var) = tenant {
+        if let Tenant::Value(var) = tenant
+            && device.writes(var)
+        {
             let len = plan.graph.len(var);
             got.push((plan.label(var), device.tensor(offset, len)?));
             at.push(offset..offset + len);
