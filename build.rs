@@ -15,8 +15,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs, process};
 
-/// What stands in front of every source.
-const PRELUDE: &str = "prelude.cuh";
+/// What stands in front of every source, in this order.
+const HEADERS: &[&str] = &["prelude.cuh", "stage.cuh", "mma.cuh", "tile.cuh"];
 
 fn main() {
     println!("cargo::rerun-if-changed=kernels");
@@ -45,8 +45,11 @@ fn generate(folder: &Path) -> Result<String, String> {
     let mut kernels: Vec<Kernel> = Vec::new();
     for (number, file) in files.iter().enumerate() {
         let text = fs::read_to_string(folder.join(file)).map_err(|e| format!("kernels/{file}: {e}"))?;
-        let whole = [PRELUDE, file].map(|name| whole(folder, name)).into_iter().collect::<Result<String, String>>()?;
-        writeln!(sources, "    Source {{ name: \"kernels/{file}\", text: {whole:?} }},").expect("a string takes all");
+        let headers = HEADERS.iter().map(|&name| whole(folder, name));
+        let whole = headers.chain([whole(folder, file)]).collect::<Result<String, String>>()?;
+        let product = without_comments(&text).contains("Tile<");
+        writeln!(sources, "    Source {{ name: \"kernels/{file}\", text: {whole:?}, product: {product} }},")
+            .expect("a string takes all");
         for kernel in parse(&text).map_err(|(line, cause)| format!("kernels/{file}:{line}: {cause}"))? {
             if kernels.iter().any(|other| other.name == kernel.name) {
                 return Err(format!("kernels/{file}:{}: there are two kernels named {}", kernel.line, kernel.name));

@@ -6,17 +6,13 @@ extern "C" __global__ void __launch_bounds__(256)
 conv2d_forward(float *y, const float *x, const float *weights, const float *b, int images, int h, int w, int c,
                int kernel, int stride, int pad, int oh, int ow, int n, int f) {
     Windows windows = {h, w, c, kernel, stride, pad, oh, ow};
-    Tile tile;
+    Tile<true, false> tile;
     int rows = images * oh * ow;
     // (V1)
-    tile.add<true, false>(
-        rows, n, kernel * kernel * c,
-        [=](int o, int e) {
-            int at = windows.element(o, e);
-            return at < 0 ? 0.0f : x[at];
-        },
-        [=](int e, int j) { return weights[e * n + j]; });
-    tile.each(rows, n, [=](int o, int j, float sum) { y[o * n + j] = activate(f, sum + b[j]); }); // (V2)
+    tile.add(rows, n, 0, kernel * kernel * c, Operand(x, c, [=](int o, int e) { return windows.element(o, e); }),
+             Operand(weights, n, [=](int j, int e) { return e * n + j; }));
+    tile.each(
+        rows, n, [=](int o, int j) { return b[j]; }, [=](int o, int j, float a) { y[o * n + j] = activate(f, a); }); // (V2)
 }
 
 // (V4): every pixel gathers from the windows it lies in, so that nothing is added by two threads.
@@ -24,31 +20,26 @@ extern "C" __global__ void __launch_bounds__(256)
 conv2d_backward_input(float *dx, const float *da, const float *weights, int images, int h, int w, int c, int kernel,
                       int stride, int pad, int oh, int ow, int n) {
     Windows windows = {h, w, c, kernel, stride, pad, oh, ow};
-    Tile tile;
+    Tile<true, true> tile;
     int rows = images * h * w;
-    tile.add<true, true>(
-        rows, c, kernel * kernel * n,
-        [=](int i, int d) {
-            int o = windows.window(i, d / n);
-            return o < 0 ? 0.0f : da[o * n + d % n];
-        },
-        [=](int d, int j) { return weights[(d / n * c + j) * n + d % n]; });
-    tile.each(rows, c, [=](int i, int j, float sum) { dx[i * c + j] += sum; });
+    tile.add(rows, c, 0, kernel * kernel * n, Operand(da, n, [=](int i, int d) {
+                 int o = windows.window(i, d / n);
+                 return o < 0 ? -1 : o * n + d % n;
+             }),
+             Operand(weights, n, [=](int j, int d) { return (d / n * c + j) * n + d % n; }));
+    tile.each(
+        rows, c, [=](int i, int j) { return dx[i * c + j]; }, [=](int i, int j, float a) { dx[i * c + j] = a; });
 }
 
-// (V5)
+// (V5), or the parts of it: see Parts.
 extern "C" __global__ void __launch_bounds__(256)
-conv2d_backward_weights(float *dw, const float *x, const float *da, int images, int h, int w, int c, int kernel,
-                        int stride, int pad, int oh, int ow, int n) {
+conv2d_backward_weights(float *dw, float *partial, const float *x, const float *da, int images, int h, int w, int c,
+                        int kernel, int stride, int pad, int oh, int ow, int n, int each) {
     Windows windows = {h, w, c, kernel, stride, pad, oh, ow};
-    Tile tile;
+    Parts parts = {dw, partial, images * oh * ow, each};
+    Tile<false, false> tile;
     int patch = kernel * kernel * c;
-    tile.add<false, false>(
-        patch, n, images * oh * ow,
-        [=](int e, int o) {
-            int at = windows.element(o, e);
-            return at < 0 ? 0.0f : x[at];
-        },
-        [=](int o, int j) { return da[o * n + j]; });
-    tile.each(patch, n, [=](int e, int j, float sum) { dw[e * n + j] += sum; });
+    tile.add(patch, n, parts.from(), parts.to(), Operand(x, c, [=](int e, int o) { return windows.element(o, e); }),
+             Operand(da, n, [=](int j, int o) { return o * n + j; }));
+    parts.store(tile, patch, n);
 }

@@ -7,16 +7,15 @@ extern "C" __global__ void __launch_bounds__(256)
 conv_transpose2d_forward(float *y, const float *x, const float *weights, const float *b, int images, int h, int w,
                          int c, int kernel, int stride, int pad, int oh, int ow, int n, int f) {
     Windows windows = {h, w, c, kernel, stride, pad, oh, ow};
-    Tile tile;
+    Tile<true, false> tile;
     int rows = images * h * w, area = kernel * kernel;
-    tile.add<true, false>(
-        rows, c, area * n,
-        [=](int i, int d) {
-            int o = windows.window(i, d / n);
-            return o < 0 ? 0.0f : x[o * n + d % n];
-        },
-        [=](int d, int j) { return weights[(d % n * area + d / n) * c + j]; });
-    tile.each(rows, c, [=](int i, int j, float sum) { y[i * c + j] = activate(f, sum + b[j]); }); // (D3)
+    tile.add(rows, c, 0, area * n, Operand(x, n, [=](int i, int d) {
+                 int o = windows.window(i, d / n);
+                 return o < 0 ? -1 : o * n + d % n;
+             }),
+             Operand(weights, c, [=](int j, int d) { return (d % n * area + d / n) * c + j; }));
+    tile.each(
+        rows, c, [=](int i, int j) { return b[j]; }, [=](int i, int j, float a) { y[i * c + j] = activate(f, a); }); // (D3)
 }
 
 // (D5)
@@ -24,30 +23,23 @@ extern "C" __global__ void __launch_bounds__(256)
 conv_transpose2d_backward_input(float *dx, const float *da, const float *weights, int images, int h, int w, int c,
                                 int kernel, int stride, int pad, int oh, int ow, int n) {
     Windows windows = {h, w, c, kernel, stride, pad, oh, ow};
-    Tile tile;
+    Tile<true, true> tile;
     int rows = images * oh * ow, patch = kernel * kernel * c;
-    tile.add<true, true>(
-        rows, n, patch,
-        [=](int o, int e) {
-            int at = windows.element(o, e);
-            return at < 0 ? 0.0f : da[at];
-        },
-        [=](int e, int j) { return weights[j * patch + e]; });
-    tile.each(rows, n, [=](int o, int j, float sum) { dx[o * n + j] += sum; });
+    tile.add(rows, n, 0, patch, Operand(da, c, [=](int o, int e) { return windows.element(o, e); }),
+             Operand(weights, patch, [=](int j, int e) { return j * patch + e; }));
+    tile.each(
+        rows, n, [=](int o, int j) { return dx[o * n + j]; }, [=](int o, int j, float a) { dx[o * n + j] = a; });
 }
 
-// (D6)
+// (D6), or the parts of it: see Parts.
 extern "C" __global__ void __launch_bounds__(256)
-conv_transpose2d_backward_weights(float *dw, const float *x, const float *da, int images, int h, int w, int c,
-                                  int kernel, int stride, int pad, int oh, int ow, int n) {
+conv_transpose2d_backward_weights(float *dw, float *partial, const float *x, const float *da, int images, int h, int w,
+                                  int c, int kernel, int stride, int pad, int oh, int ow, int n, int each) {
     Windows windows = {h, w, c, kernel, stride, pad, oh, ow};
-    Tile tile;
+    Parts parts = {dw, partial, images * oh * ow, each};
+    Tile<false, false> tile;
     int patch = kernel * kernel * c;
-    tile.add<false, false>(
-        n, patch, images * oh * ow, [=](int i, int o) { return x[o * n + i]; },
-        [=](int o, int e) {
-            int at = windows.element(o, e);
-            return at < 0 ? 0.0f : da[at];
-        });
-    tile.each(n, patch, [=](int i, int e, float sum) { dw[i * patch + e] += sum; });
+    tile.add(n, patch, parts.from(), parts.to(), Operand(x, n, [=](int i, int o) { return o * n + i; }),
+             Operand(da, c, [=](int e, int o) { return windows.element(o, e); }));
+    parts.store(tile, n, patch);
 }

@@ -21,25 +21,30 @@ struct Row {
 };
 
 // y, x [rows, n]; scale, offset [n]. offset is null where it is not centred.
-extern "C" __global__ void __launch_bounds__(256)
-norm_forward(float *y, const float *x, const float *scale, const float *offset, int rows, int n, int centred,
-             float eps) {
-    int at = warp_number() * n;
-    if (warp_number() >= rows) return;
+__device__ __forceinline__ void
+norm_forward_at(int number, float *y, const float *x, const float *scale, const float *offset, int rows, int n,
+                int centred, float eps) {
+    int at = number * n;
     Row row(x + at, n, centred, eps);
     for (int i = lane_number(); i < n; i += 32)
         y[at + i] = row.normalised(x[at + i]) * scale[i] + (offset ? offset[i] : 0.0f); // (Z3)
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-norm_backward(float *dx, const float *dy, const float *x, const float *scale, int rows, int n, int centred,
-              float eps) {
-    int at = warp_number() * n;
-    if (warp_number() >= rows) return;
+norm_forward(float *y, const float *x, const float *scale, const float *offset, int rows, int n, int centred,
+             float eps) {
+    int number = warp_number();
+    if (number < rows) norm_forward_at(number, y, x, scale, offset, rows, n, centred, eps);
+}
+
+__device__ __forceinline__ void
+norm_backward_at(int number, float *dx, const float *dy, const float *x, const float *scale, int rows, int n,
+                 int centred, float eps) {
+    int at = number * n;
     Row row(x + at, n, centred, eps);
     float mean = 0.0f, along = 0.0f;
     for (int i = lane_number(); i < n; i += 32) {
-        float dn = dy[at + i] * scale[i];
+        float dn = __fmul_rn(dy[at + i], scale[i]); // read twice, so never fused with a sum
         mean += dn;
         along += dn * row.normalised(x[at + i]);
     }
@@ -47,6 +52,13 @@ norm_backward(float *dx, const float *dy, const float *x, const float *scale, in
     along = warp_sum(along) / n;
     for (int i = lane_number(); i < n; i += 32)
         dx[at + i] += row.s * (dy[at + i] * scale[i] - mean - row.normalised(x[at + i]) * along); // (Z4)
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+norm_backward(float *dx, const float *dy, const float *x, const float *scale, int rows, int n, int centred,
+              float eps) {
+    int number = warp_number();
+    if (number < rows) norm_backward_at(number, dx, dy, x, scale, rows, n, centred, eps);
 }
 
 // (Z5) One block has 32 columns, one warp every 32nd row, whose mean and factor it computes again. dscale and doffset [n] may be null.

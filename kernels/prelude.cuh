@@ -1,4 +1,4 @@
-// What every kernel may use. It stands in front of each source; there are no other headers.
+// What every kernel may use. It stands in front of each source, and with it what a product is made of: stage.cuh, mma.cuh, tile.cuh.
 //
 // Threads are numbered in x alone. A kernel states its threads in `__launch_bounds__`; build.rs hands the number to the launch, and makes the
 // parameters the fields of a Rust struct. A pointer may be null only where the kernel says so. Gradients are always added to.
@@ -76,6 +76,62 @@ __device__ __forceinline__ float slope(int f, float y) {
     }
 }
 
+// ---- Noise drawn from Philox at (seed, stream, step, index): see src/ops/noise.rs and src/base/philox.rs.
+
+// Ten rounds of Philox4x32 at an address. clock = (seed, step).
+__device__ __forceinline__ uint4 philox(const unsigned long long *clock, unsigned stream, unsigned index) {
+    unsigned long long seed = clock[0], step = clock[1];
+    uint4 c = make_uint4(index, stream, (unsigned)step, (unsigned)(step >> 32));
+    unsigned key0 = (unsigned)seed, key1 = (unsigned)(seed >> 32);
+    for (int round = 0; round < 10; round++) {
+        unsigned low0 = 0xD2511F53u * c.x, high0 = __umulhi(0xD2511F53u, c.x);
+        unsigned low1 = 0xCD9E8D57u * c.z, high1 = __umulhi(0xCD9E8D57u, c.z);
+        c = make_uint4(high1 ^ c.y ^ key0, low1, high0 ^ c.w ^ key1, low0);
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+    return c;
+}
+
+// A word as a uniform number in (0, 1), never 0 or 1. In double, as on the CPU: float would round the largest to 1.
+__device__ __forceinline__ double unit(unsigned word) { return ((word >> 8) + 0.5) / 16777216.0; }
+
+// Two words as two normal numbers, by Box and Muller.
+__device__ __forceinline__ double2 normal_pair(unsigned a, unsigned b) {
+    double radius = sqrt(-2.0 * log(unit(a))), sin, cos;
+    sincospi(2.0 * unit(b), &sin, &cos);
+    return make_double2(radius * cos, radius * sin);
+}
+
+// A word as a Gumbel number.
+__device__ __forceinline__ double gumbel_number(unsigned word) { return -log(-log(unit(word))); }
+
+// The noise of an op that samples: a tensor, or, if that is null, what `noise_normal` or `noise_gumbel` would write, from element `first` of
+// the stream on.
+struct Noise {
+    const float *given;
+    const unsigned long long *clock;
+    unsigned stream;
+    int first;
+
+    // (X1)
+    __device__ __forceinline__ float normal(int i) const {
+        if (given) return given[i];
+        uint4 words = philox(clock, stream, (first + i) / 4);
+        int of = (first + i) % 4;
+        double2 pair = normal_pair(of < 2 ? words.x : words.z, of < 2 ? words.y : words.w);
+        return (float)(of % 2 ? pair.y : pair.x);
+    }
+
+    // (X2)
+    __device__ __forceinline__ float gumbel(int i) const {
+        if (given) return given[i];
+        uint4 words = philox(clock, stream, (first + i) / 4);
+        int of = (first + i) % 4;
+        return (float)gumbel_number(of == 0 ? words.x : of == 1 ? words.y : of == 2 ? words.z : words.w);
+    }
+};
+
 // ---- The softmax of one variable of k logits, by one warp.
 
 struct Softmax {
@@ -91,75 +147,6 @@ struct Softmax {
 
     // Probability of a class with this logit.
     __device__ __forceinline__ float of(float a) const { return expf(a - highest) * scale; }
-};
-
-// ---- A matrix product.
-
-// One tile of C = A B: 64 x 64 elements by 256 threads, of which each has 4 x 4. A [m, k] and B [k, n] are functions of their two indices,
-// so that a transpose or the windows of an image need no copy. The sum over k runs in order, 16 at a time through shared memory, while the
-// next 16 are on their way to registers.
-struct Tile {
-    static constexpr int SIZE = 64, DEPTH = 16;
-    // With two more elements to a row, lanes that store along k meet no bank conflict.
-    static constexpr int PITCH = SIZE + 2;
-
-    float sum[4][4] = {};
-
-    // Adds A B. A_ALONG_K: whether elements of A that follow each other in k are neighbours in memory; neighbouring lanes then
-    // read along k. Likewise B_ALONG_K.
-    template <bool A_ALONG_K, bool B_ALONG_K, class A, class B>
-    __device__ __forceinline__ void add(int m, int n, int k, A a, B b) {
-        __shared__ float as[DEPTH][PITCH], bs[DEPTH][PITCH];
-        const int t = threadIdx.x, row = t / 16, column = t % 16;
-        const int first_row = blockIdx.x * SIZE, first_column = blockIdx.y * SIZE;
-        float next_a[4], next_b[4];
-        auto fetch = [&](int from) {
-#pragma unroll
-            for (int r = 0; r < 4; r++) {
-                int e = t + 256 * r;
-                int ka = from + (A_ALONG_K ? e % DEPTH : e / SIZE), i = first_row + (A_ALONG_K ? e / DEPTH : e % SIZE);
-                int kb = from + (B_ALONG_K ? e % DEPTH : e / SIZE), j = first_column + (B_ALONG_K ? e / DEPTH : e % SIZE);
-                next_a[r] = i < m && ka < k ? a(i, ka) : 0.0f;
-                next_b[r] = j < n && kb < k ? b(kb, j) : 0.0f;
-            }
-        };
-        fetch(0);
-        for (int from = 0; from < k; from += DEPTH) {
-            // All warps have used what stands in shared memory.
-            __syncthreads();
-#pragma unroll
-            for (int r = 0; r < 4; r++) {
-                int e = t + 256 * r;
-                as[A_ALONG_K ? e % DEPTH : e / SIZE][A_ALONG_K ? e / DEPTH : e % SIZE] = next_a[r];
-                bs[B_ALONG_K ? e % DEPTH : e / SIZE][B_ALONG_K ? e / DEPTH : e % SIZE] = next_b[r];
-            }
-            __syncthreads();
-            if (from + DEPTH < k) fetch(from + DEPTH);
-#pragma unroll
-            for (int d = 0; d < DEPTH; d++) {
-                float x[4], w[4];
-#pragma unroll
-                for (int r = 0; r < 4; r++) x[r] = as[d][row + 16 * r], w[r] = bs[d][column + 16 * r];
-#pragma unroll
-                for (int r = 0; r < 4; r++)
-#pragma unroll
-                    for (int c = 0; c < 4; c++) sum[r][c] += x[r] * w[c];
-            }
-        }
-    }
-
-    // Calls store(i, j, sum) for every element of this thread that lies in C [m, n].
-    template <class Store>
-    __device__ __forceinline__ void each(int m, int n, Store store) const {
-        const int row = blockIdx.x * SIZE + threadIdx.x / 16, column = blockIdx.y * SIZE + threadIdx.x % 16;
-#pragma unroll
-        for (int r = 0; r < 4; r++)
-#pragma unroll
-            for (int c = 0; c < 4; c++) {
-                int i = row + 16 * r, j = column + 16 * c;
-                if (i < m && j < n) store(i, j, sum[r][c]);
-            }
-    }
 };
 
 // ---- The windows of a convolution over images [images, h, w, c]: [images, oh, ow] of them, each [kernel, kernel, c].

@@ -6,9 +6,12 @@
 #include "activation.cu"
 #include "gaussian.cu"
 #include "gru_cell.cu"
+#include "norm.cu"
+#include "norm_gru_cell.cu"
 #include "pointwise.cu"
 #include "sample_onehot.cu"
 #include "sample_tanh_normal.cu"
+#include "silu.cu"
 
 // What a table may hold, in the order of `KNOWN` of src/autodiff/cuda_rollout.rs.
 enum Known {
@@ -29,7 +32,13 @@ enum Known {
     SAMPLE_ONEHOT_FORWARD,
     SAMPLE_ONEHOT_BACKWARD,
     SAMPLE_TANH_NORMAL_FORWARD,
-    SAMPLE_TANH_NORMAL_BACKWARD
+    SAMPLE_TANH_NORMAL_BACKWARD,
+    NORM_FORWARD,
+    NORM_BACKWARD,
+    NORM_GRU_CELL_FORWARD,
+    NORM_GRU_CELL_BACKWARD,
+    SILU_FORWARD,
+    SILU_BACKWARD
 };
 
 // Words of a launch in the table: which of the above, elements of a row, arguments in the order of the kernel.
@@ -155,8 +164,7 @@ struct Entry {
         const int n = at<int>(12), f = at<int>(17);
         auto part = [=](int p) { return Part{at<const float *>(1 + p), at<const float *>(6 + p), at<int>(13 + p)}; };
         product(first, end - first, n, part, [=](int i, int j, float a) {
-            if (b) a += b[j];
-            if (add) a += add[i * n + j];
+            a += (b ? b[j] : 0.0f) + (add ? add[i * n + j] : 0.0f);
             y[i * n + j] = activate(f, a);
         });
     }
@@ -195,6 +203,12 @@ rollout(const unsigned long long *table, int launches, int rows, int tile) {
             case SAMPLE_ONEHOT_BACKWARD: entry.warps<sample_onehot_backward_at>(); break;
             case SAMPLE_TANH_NORMAL_FORWARD: entry.threads<sample_tanh_normal_forward_at>(); break;
             case SAMPLE_TANH_NORMAL_BACKWARD: entry.threads<sample_tanh_normal_backward_at>(); break;
+            case NORM_FORWARD: entry.warps<norm_forward_at>(); break;
+            case NORM_BACKWARD: entry.warps<norm_backward_at>(); break;
+            case NORM_GRU_CELL_FORWARD: entry.threads<norm_gru_cell_forward_at>(); break;
+            case NORM_GRU_CELL_BACKWARD: entry.threads<norm_gru_cell_backward_at>(); break;
+            case SILU_FORWARD: entry.threads<silu_forward_at>(); break;
+            case SILU_BACKWARD: entry.threads<silu_backward_at>(); break;
         }
         __syncthreads();
     }

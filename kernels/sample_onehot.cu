@@ -1,11 +1,12 @@
 // One-hot samples by the Gumbel maximum: see src/ops/sample_onehot.rs for the equations. One warp has one variable of k classes.
 
-// All tensors [variables, k]; u is unimix.
+// All tensors [variables, k]; u is unimix. gumbel is null where it is drawn.
 __device__ __forceinline__ void
-sample_onehot_forward_at(int variable, float *sample, float *p, const float *a, const float *gumbel, int variables,
-                         int k, float u) {
+sample_onehot_forward_at(int variable, float *sample, float *p, const float *a, const float *gumbel,
+                         const unsigned long long *clock, unsigned stream, int first, int variables, int k, float u) {
     int at = variable * k;
     Softmax q(a + at, k); // (O1)
+    Noise noise{gumbel, clock, stream, first};
     int best = k;
     float highest = 0.0f;
     for (int i = lane_number(); i < k; i += 32) {
@@ -13,7 +14,7 @@ sample_onehot_forward_at(int variable, float *sample, float *p, const float *a, 
         if (u > 0.0f) mixed = (1.0f - u) * mixed + u / k; // (O2)
         p[at + i] = mixed;
         // ln q and a differ by a constant, which moves no maximum.
-        float score = (u > 0.0f ? logf(mixed) : a[at + i]) + gumbel[at + i];
+        float score = (u > 0.0f ? logf(mixed) : a[at + i]) + noise.gumbel(at + i);
         if (best == k || score > highest) best = i, highest = score;
     }
     // (O3), of equal scores the first
@@ -27,9 +28,11 @@ sample_onehot_forward_at(int variable, float *sample, float *p, const float *a, 
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-sample_onehot_forward(float *sample, float *p, const float *a, const float *gumbel, int variables, int k, float u) {
+sample_onehot_forward(float *sample, float *p, const float *a, const float *gumbel, const unsigned long long *clock,
+                      unsigned stream, int first, int variables, int k, float u) {
     int variable = warp_number();
-    if (variable < variables) sample_onehot_forward_at(variable, sample, p, a, gumbel, variables, k, u);
+    if (variable < variables)
+        sample_onehot_forward_at(variable, sample, p, a, gumbel, clock, stream, first, variables, k, u);
 }
 
 // dsample and dp may be null.

@@ -43,6 +43,48 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// What `blocks` blocks cost, if `of` of them cost this: launches and blocks stay.
+    pub fn scale(&mut self, blocks: u64, of: u64) {
+        // Every field is named once, so that one that is added here is not forgotten: the compiler asks for it.
+        let Counters {
+            launches: _,
+            blocks: _,
+            warp_instructions,
+            lane_instructions,
+            global_load_bytes,
+            global_store_bytes,
+            global_requests,
+            global_sectors,
+            ideal_sectors,
+            shared_accesses,
+            bank_conflicts,
+            divergent_branches,
+            mma,
+            barriers,
+            atomics,
+            minimal_read_bytes,
+            minimal_written_bytes,
+        } = self;
+        let counts = [
+            warp_instructions,
+            lane_instructions,
+            global_load_bytes,
+            global_store_bytes,
+            global_requests,
+            global_sectors,
+            ideal_sectors,
+            shared_accesses,
+            bank_conflicts,
+            divergent_branches,
+            mma,
+            barriers,
+            atomics,
+            minimal_read_bytes,
+            minimal_written_bytes,
+        ];
+        counts.into_iter().for_each(|count| *count = (u128::from(*count) * u128::from(blocks) / u128::from(of)) as u64);
+    }
+
     /// Adds the counts of `other`.
     pub fn add(&mut self, other: &Counters) {
         self.launches += other.launches;

@@ -146,6 +146,15 @@ fn shared_passes() {
     assert_eq!(count(2), (2, 2));
     assert_eq!(count(32), (2, 62));
     assert_eq!(count(31), (2, 0));
+    // An asynchronous copy writes shared memory, too: 16 bytes of 8 lanes to rows of 16, 64 and 128 bytes.
+    let copied = |pitch: u32| {
+        let body = format!(
+            "mov.u32 %r1, s;\nmad.lo.u32 %r2, %r0, {pitch}, %r1;\ncp.async.cg.shared.global [%r2], [%rd0], 16;\ncp.async.wait_all;"
+        );
+        let c = run_block(8, 4096, &[0; 4], &body).1;
+        (c.shared_accesses, c.bank_conflicts)
+    };
+    assert_eq!([copied(16), copied(64), copied(128)], [(1, 0), (1, 3), (1, 7)]);
 }
 
 #[test]

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::cuda_noise::Inside;
 use super::cuda_rollout::{Command, Layer, Region, Rollouts, Work};
 use super::graph::Var;
-use super::op::{Clock, Launch, MAX_SLOTS};
+use super::op::{Clock, Drawn, Launch, MAX_SLOTS};
 use super::params::Params;
 use super::plan::{Placement, Plan};
 use super::resolve::{Slot, Space, Stage, Step, WeightJob};
@@ -79,6 +80,8 @@ pub struct CudaPlan {
     inputs: Vec<Input>,
     /// Of each call.
     constants: Vec<Option<Buffer<f32>>>,
+    /// Which kernels draw their noise.
+    noise: Inside,
     /// All of a run, in order.
     commands: Vec<Command>,
     rollouts: Rollouts,
@@ -146,6 +149,7 @@ impl CudaPlan {
             Ok(Input { var, offset: plan.places.work[&Tenant::Value(var)], staged })
         });
         let inputs = inputs.collect::<Result<_>>()?;
+        let noise = Inside::new(&plan.graph);
         let mut device = CudaPlan {
             work: Memory::new(stream, work)?,
             value: Memory::new(stream, entries.iter().copied())?,
@@ -153,6 +157,7 @@ impl CudaPlan {
             clock: Buffer::new(stream.context(), 2)?,
             inputs,
             constants,
+            noise,
             commands: Vec::new(),
             rollouts: Rollouts::default(),
             version: None,
@@ -249,6 +254,11 @@ impl CudaPlan {
     /// A line for every scan that is launched step by step, and why.
     pub fn notes(&self) -> &[String] {
         self.rollouts.notes()
+    }
+
+    /// Whether a run fills this tensor.
+    pub(super) fn writes(&self, var: Var) -> bool {
+        !self.noise.unwritten.contains(&var)
     }
 
     /// The numbers of a tensor after a run, for the comparison with the CPU.
@@ -397,6 +407,7 @@ impl CudaPlan {
             dx: [Out::none(); MAX_SLOTS],
             dw: [Out::none(); MAX_SLOTS],
             clock: In::at(self.clock.address()),
+            drawn: self.noise.drawn[call].map_or(Drawn::default(), |(_, drawn)| drawn),
             constants: self.constants[call].as_ref().map_or(In::none(), |buffer| In::at(buffer.address())),
         }
     }
@@ -404,14 +415,19 @@ impl CudaPlan {
     fn step<R: Real>(&self, plan: &Plan<R>, step: &Step) -> Result<()> {
         match *step {
             Step::Forward { call } => {
-                let operands = &plan.operands[call];
-                let io = Launch { x: self.inputs(&operands.x), y: self.outputs(&operands.y), ..self.io(call) };
-                plan.graph.calls[call].op.launch_forward(&io)
+                let (operands, traced) = (&plan.operands[call], &plan.graph.calls[call]);
+                if !self.writes(traced.outputs[0]) {
+                    return Ok(());
+                }
+                let x = |i: usize| operands.x[i].filter(|_| self.noise.is_tensor(call, i));
+                let x = self.inputs(&std::array::from_fn(x));
+                traced.op.launch_forward(&Launch { x, y: self.outputs(&operands.y), ..self.io(call) })
             }
             Step::Backward { call, ref dy, ref dx, .. } => {
                 let (operands, op) = (&plan.operands[call], &plan.graph.calls[call].op);
                 // Weights are read as they are, where the CPU reads them packed.
-                let x = |i: usize| operands.x[i].filter(|_| operands.reads.input(i) || op.whole(i));
+                let read = |i: usize| self.noise.is_tensor(call, i) && (operands.reads.input(i) || op.whole(i));
+                let x = |i: usize| operands.x[i].filter(|_| read(i));
                 let y = |i: usize| operands.y[i].filter(|_| operands.reads.out(i));
                 let io = Launch {
                     x: self.inputs(&std::array::from_fn(x)),

@@ -20,8 +20,9 @@ use crate::base::Result;
 use crate::device::cuda::kernels::{
     ActivationBackward, ActivationDifferentiate, ActivationForward, Entry as _, Fill, GaussianBackward,
     GaussianForward, GruCellBackward, GruCellForward, In, Kernels, LinearBackwardInput, LinearForward, Listed,
-    MaskBackward, MaskForward, Out, Rollout, RolloutTranspose, SampleOnehotBackward, SampleOnehotForward,
-    SampleTanhNormalBackward, SampleTanhNormalForward, SumBackward, SumForward,
+    MaskBackward, MaskForward, NormBackward, NormForward, NormGruCellBackward, NormGruCellForward, Out, Rollout,
+    RolloutTranspose, SampleOnehotBackward, SampleOnehotForward, SampleTanhNormalBackward, SampleTanhNormalForward,
+    SiluBackward, SiluForward, SumBackward, SumForward,
 };
 use crate::device::cuda::{Arg, Buffer};
 
@@ -76,7 +77,7 @@ pub(super) struct Region {
 }
 
 /// The kernels that `rollout` knows, in the order of its enumeration `Known`.
-const KNOWN: [usize; 18] = [
+const KNOWN: [usize; 24] = [
     LinearForward::NUMBER,
     LinearBackwardInput::NUMBER,
     ActivationForward::NUMBER,
@@ -95,6 +96,12 @@ const KNOWN: [usize; 18] = [
     SampleOnehotBackward::NUMBER,
     SampleTanhNormalForward::NUMBER,
     SampleTanhNormalBackward::NUMBER,
+    NormForward::NUMBER,
+    NormBackward::NUMBER,
+    NormGruCellForward::NUMBER,
+    NormGruCellBackward::NUMBER,
+    SiluForward::NUMBER,
+    SiluBackward::NUMBER,
 ];
 
 /// Words of a table for each launch: the kernel, the elements of a row, the arguments. `WORDS` of `kernels/rollout.cu`.
@@ -291,6 +298,9 @@ mod tests {
     use super::*;
     use crate::device::cuda::kernels::{NAMES, SOURCES};
 
+    /// Kernels whose elements are the work of a warp.
+    const WARPS: [&str; 4] = ["sample_onehot_forward", "sample_onehot_backward", "norm_forward", "norm_backward"];
+
     #[test]
     fn the_kernel_reads_the_tables_that_are_written() {
         let text = SOURCES.iter().find(|source| source.name == "kernels/rollout.cu").expect("a source").text;
@@ -300,7 +310,7 @@ mod tests {
         assert_eq!(listed, KNOWN.map(|number| NAMES[number].1));
         assert!(text.contains(&format!("WORDS = {WORDS};")));
         for name in KNOWN.map(|number| NAMES[number].1) {
-            let by = if name.starts_with("sample_onehot") { "warps" } else { "threads" };
+            let by = if WARPS.contains(&name) { "warps" } else { "threads" };
             let calls = [format!("entry.{by}<{name}_at>();"), format!("entry.{name}();")];
             assert!(calls.iter().any(|call| text.contains(call)), "{name}");
         }

@@ -6,6 +6,8 @@ pub mod cuda_check;
 #[cfg(feature = "cuda")]
 pub mod cuda_exec;
 #[cfg(feature = "cuda")]
+mod cuda_noise;
+#[cfg(feature = "cuda")]
 mod cuda_rollout;
 pub mod describe;
 #[allow(unsafe_code)]

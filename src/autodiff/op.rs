@@ -36,6 +36,24 @@ pub struct Clock {
     pub step: u64,
 }
 
+/// A distribution to draw noise from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noise {
+    /// Standard normal.
+    Normal,
+    /// Standard Gumbel.
+    Gumbel,
+}
+
+/// A place in a stream of noise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drawn {
+    /// What the numbers are for: `base::philox::stream`.
+    pub stream: u32,
+    /// The first element.
+    pub first: usize,
+}
+
 /// Work of one call, forward.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Cost {
@@ -177,6 +195,8 @@ pub struct Launch<'a> {
     pub dw: [Out<f32>; MAX_SLOTS],
     /// (seed, step) of the random numbers: on the device, since it changes from step to step.
     pub clock: In<u64>,
+    /// Where the noise is that the kernels draw themselves; the input that it would be is null then.
+    pub drawn: Drawn,
     /// The numbers of [`Op::constants`].
     pub constants: In<f32>,
 }
@@ -285,6 +305,16 @@ pub trait Op<R: Real>: Send + Sync {
     #[cfg(feature = "cuda")]
     fn launch_weights(&self, _io: &Launch<'_>) -> Result<()> {
         not_on_cuda(self.name())
+    }
+    /// What the first output is filled with, and its stream, if it is noise.
+    #[cfg(feature = "cuda")]
+    fn draws(&self) -> Option<(Noise, u32)> {
+        None
+    }
+    /// The input that is noise of this distribution, if the op's kernels draw it themselves where they are given none.
+    #[cfg(feature = "cuda")]
+    fn noise(&self) -> Option<(usize, Noise)> {
+        None
     }
     /// Numbers fixed at trace time that the op's kernels read from device memory, because they are too many for arguments.
     #[cfg(feature = "cuda")]

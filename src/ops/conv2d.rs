@@ -28,7 +28,7 @@ use crate::{
     autodiff::op::Launch,
     base::Result,
     device::cuda::kernels::{
-        ActivationDifferentiate, Conv2dBackwardInput, Conv2dBackwardWeights, Conv2dForward, Entry, LinearBackwardBias,
+        ActivationDifferentiate, Conv2dBackwardInput, Conv2dBackwardWeights, Conv2dForward, Entry,
     },
 };
 
@@ -179,14 +179,12 @@ impl<R: Real> Op<R> for Conv2d {
         let Windows { h, w, c, kernel, stride, pad, oh, ow } = self.windows;
         let ([_, dw, db, ..], x, da, images, n) = (io.dw, io.x[0], io.dy[0].read(), self.images, self.out);
         if dw.is_some() {
-            Conv2dBackwardWeights { dw, x, da, images, h, w, c, kernel, stride, pad, oh, ow, n }.tiles(
-                io.on,
-                kernel * kernel * c,
-                n,
-            )?;
+            io.on.sum_products(dw, [kernel * kernel * c, n], images * oh * ow, |partial, each| {
+                Conv2dBackwardWeights { dw, partial, x, da, images, h, w, c, kernel, stride, pad, oh, ow, n, each }
+            })?;
         }
         if db.is_some() {
-            LinearBackwardBias { db, da, rows: images * oh * ow, n }.blocks(io.on, [n.div_ceil(32), 1, 1])?;
+            io.on.add_rows(db, da, images * oh * ow, n)?;
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ use crate::{
     base::Result,
     device::cuda::kernels::{
         ActivationDifferentiate, ConvTranspose2dBackwardInput, ConvTranspose2dBackwardWeights, ConvTranspose2dForward,
-        Entry, LinearBackwardBias,
+        Entry,
     },
 };
 
@@ -212,14 +212,28 @@ impl<R: Real> Op<R> for ConvTranspose2d {
         let Windows { h, w, c, kernel, stride, pad, oh, ow } = self.windows;
         let ([_, dw, db, ..], x, da, images, n) = (io.dw, io.x[0], io.dy[0].read(), self.images, self.input);
         if dw.is_some() {
-            ConvTranspose2dBackwardWeights { dw, x, da, images, h, w, c, kernel, stride, pad, oh, ow, n }.tiles(
-                io.on,
-                n,
-                kernel * kernel * c,
-            )?;
+            io.on.sum_products(dw, [n, kernel * kernel * c], images * oh * ow, |partial, each| {
+                ConvTranspose2dBackwardWeights {
+                    dw,
+                    partial,
+                    x,
+                    da,
+                    images,
+                    h,
+                    w,
+                    c,
+                    kernel,
+                    stride,
+                    pad,
+                    oh,
+                    ow,
+                    n,
+                    each,
+                }
+            })?;
         }
         if db.is_some() {
-            LinearBackwardBias { db, da, rows: images * h * w, n: c }.blocks(io.on, [c.div_ceil(32), 1, 1])?;
+            io.on.add_rows(db, da, images * h * w, c)?;
         }
         Ok(())
     }

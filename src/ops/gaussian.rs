@@ -20,7 +20,7 @@ use crate::base::Real;
 use crate::device::simd::vectorize;
 #[cfg(feature = "cuda")]
 use crate::{
-    autodiff::op::Launch,
+    autodiff::op::{Drawn, Launch, Noise},
     base::Result,
     device::cuda::kernels::{Entry, GaussianBackward, GaussianForward},
 };
@@ -148,15 +148,20 @@ impl<R: Real> Op<R> for Normal {
 
     #[cfg(feature = "cuda")]
     fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
+        let ([mean, std, sample, ..], [a, eps, ..], clock, Drawn { stream, first }) = (io.y, io.x, io.clock, io.drawn);
         let (rows, s, min_std) = (self.rows, self.s, self.min_std as f32);
-        GaussianForward { mean: io.y[0], std: io.y[1], sample: io.y[2], a: io.x[0], eps: io.x[1], rows, s, min_std }
-            .threads(io.on, rows * s)
+        GaussianForward { mean, std, sample, a, eps, clock, stream, first, rows, s, min_std }.threads(io.on, rows * s)
     }
 
     #[cfg(feature = "cuda")]
     fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
-        let ([dmean, dstd, dsample, ..], rows, s) = (io.dy.map(|dy| dy.read()), self.rows, self.s);
-        GaussianBackward { da: io.dx[0], dmean, dstd, dsample, a: io.x[0], eps: io.x[1], rows, s }
-            .threads(io.on, rows * s)
+        let ([dmean, dstd, dsample, ..], [a, eps, ..]) = (io.dy.map(|dy| dy.read()), io.x);
+        let (da, clock, Drawn { stream, first }, rows, s) = (io.dx[0], io.clock, io.drawn, self.rows, self.s);
+        GaussianBackward { da, dmean, dstd, dsample, a, eps, clock, stream, first, rows, s }.threads(io.on, rows * s)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn noise(&self) -> Option<(usize, Noise)> {
+        self.sample.then_some((1, Noise::Normal))
     }
 }

@@ -28,8 +28,7 @@ use crate::{
     autodiff::op::Launch,
     base::{Error, Result},
     device::cuda::kernels::{
-        ActivationDifferentiate, Entry, In, LinearBackwardBias, LinearBackwardInput, LinearBackwardWeights,
-        LinearForward, SumBackward,
+        ActivationDifferentiate, Entry, In, LinearBackwardInput, LinearBackwardWeights, LinearForward, SumBackward,
     },
 };
 
@@ -274,13 +273,14 @@ impl<R: Real> Op<R> for Linear {
         // (L5)
         let (rows, n, da) = (self.rows, self.out, io.dy[0].read());
         for (i, &k) in self.ins.iter().enumerate() {
-            let dw = io.dw[self.ins.len() + i];
+            let (dw, x) = (io.dw[self.ins.len() + i], io.x[i]);
             if dw.is_some() {
-                LinearBackwardWeights { dw, x: io.x[i], da, rows, n, k }.tiles(io.on, k, n)?;
+                let entry = |partial, each| LinearBackwardWeights { dw, partial, x, da, rows, n, k, each };
+                io.on.sum_products(dw, [k, n], rows, entry)?;
             }
         }
         if self.bias && io.dw[self.bias_at()].is_some() {
-            LinearBackwardBias { db: io.dw[self.bias_at()], da, rows, n }.blocks(io.on, [n.div_ceil(32), 1, 1])?;
+            io.on.add_rows(io.dw[self.bias_at()], da, rows, n)?;
         }
         Ok(())
     }

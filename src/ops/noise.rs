@@ -9,6 +9,7 @@
 //! |---|---|
 //! | noise | [rows, n] |
 
+pub use crate::autodiff::op::Noise;
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::{Real, philox};
@@ -18,15 +19,6 @@ use crate::{
     base::Result,
     device::cuda::kernels::{Entry, NoiseGumbel, NoiseNormal},
 };
-
-/// A distribution to draw from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Noise {
-    /// Standard normal.
-    Normal,
-    /// Standard Gumbel.
-    Gumbel,
-}
 
 impl<R: Real> Graph<R> {
     /// Fresh noise at every step of the clock; `stream` says what for (see [`philox::stream`]).
@@ -96,5 +88,10 @@ impl<R: Real> Op<R> for Draw {
     #[cfg(feature = "cuda")]
     fn launch_backward(&self, _io: &Launch<'_>) -> Result<()> {
         Ok(())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn draws(&self) -> Option<(Noise, u32)> {
+        Some((self.distribution, self.stream))
     }
 }

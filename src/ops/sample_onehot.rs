@@ -19,7 +19,7 @@ use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 #[cfg(feature = "cuda")]
 use crate::{
-    autodiff::op::Launch,
+    autodiff::op::{Drawn, Launch, Noise},
     base::Result,
     device::cuda::kernels::{Entry, SampleOnehotBackward, SampleOnehotForward},
 };
@@ -103,7 +103,8 @@ impl<R: Real> Op<R> for SampleOneHot {
     fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
         let ([sample, p, ..], [a, gumbel, ..], u) = (io.y, io.x, self.unimix as f32);
         let (variables, k) = (self.rows * self.width / self.classes, self.classes);
-        SampleOnehotForward { sample, p, a, gumbel, variables, k, u }.warps(io.on, variables)
+        let (clock, Drawn { stream, first }) = (io.clock, io.drawn);
+        SampleOnehotForward { sample, p, a, gumbel, clock, stream, first, variables, k, u }.warps(io.on, variables)
     }
 
     #[cfg(feature = "cuda")]
@@ -111,5 +112,10 @@ impl<R: Real> Op<R> for SampleOneHot {
         let ([dsample, dp, ..], p, u) = (io.dy.map(|dy| dy.read()), io.y[1].read(), self.unimix as f32);
         let (variables, k) = (self.rows * self.width / self.classes, self.classes);
         SampleOnehotBackward { da: io.dx[0], dsample, dp, p, variables, k, u }.warps(io.on, variables)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn noise(&self) -> Option<(usize, Noise)> {
+        Some((1, Noise::Gumbel))
     }
 }

@@ -21,7 +21,7 @@ use crate::base::Real;
 use crate::device::simd::vectorize;
 #[cfg(feature = "cuda")]
 use crate::{
-    autodiff::op::Launch,
+    autodiff::op::{Drawn, Launch, Noise},
     base::Result,
     device::cuda::kernels::{Entry, SampleTanhNormalBackward, SampleTanhNormalForward},
 };
@@ -139,7 +139,9 @@ impl<R: Real> Op<R> for SampleTanhNormal {
         let ([mean, std, action, ..], [a, eps, ..], rows, n) = (io.y, io.x, self.rows, self.n);
         let (c, raw, min_std) =
             (self.constants.mean_scale as f32, self.raw_init_std() as f32, self.constants.min_std as f32);
-        SampleTanhNormalForward { mean, std, action, a, eps, rows, n, c, raw, min_std }.threads(io.on, rows * n)
+        let (clock, Drawn { stream, first }) = (io.clock, io.drawn);
+        SampleTanhNormalForward { mean, std, action, a, eps, clock, stream, first, rows, n, c, raw, min_std }
+            .threads(io.on, rows * n)
     }
 
     #[cfg(feature = "cuda")]
@@ -151,7 +153,13 @@ impl<R: Real> Op<R> for SampleTanhNormal {
         if !daction.is_some() {
             return Ok(());
         }
-        SampleTanhNormalBackward { da: io.dx[0], daction, mean, action, a, eps, rows, n, c, raw }
+        let (da, clock, Drawn { stream, first }) = (io.dx[0], io.clock, io.drawn);
+        SampleTanhNormalBackward { da, daction, mean, action, a, eps, clock, stream, first, rows, n, c, raw }
             .threads(io.on, rows * n)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn noise(&self) -> Option<(usize, Noise)> {
+        Some((1, Noise::Normal))
     }
 }

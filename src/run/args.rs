@@ -239,11 +239,11 @@ pub struct ParityArgs {
     #[arg(required = true, value_name = "FILE.safetensors")]
     pub files: Vec<PathBuf>,
 
-    /// Arithmetic to compute in
-    #[arg(long, value_enum, default_value_t = Precision::F64)]
-    pub precision: Precision,
+    /// Arithmetic to compute in [default: f64; on CUDA f32]
+    #[arg(long, value_enum)]
+    pub precision: Option<Precision>,
 
-    /// Where the step runs: cpu, cuda, cuda:N, or emulated, a CUDA driver for machines without a GPU; on CUDA in f32
+    /// Where the step runs: cpu, cuda, cuda:N, or emulated, a CUDA driver for machines without a GPU
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
     pub device: Device,
 }
@@ -251,10 +251,13 @@ pub struct ParityArgs {
 /// The arithmetic of a parity run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Precision {
-    /// losses, gradients and updated weights within 1e-10
+    /// losses, gradients and updated weights within 1e-10; on the CPU only
     F64,
     /// losses within 1e-5, gradients within 1e-3; updated weights are printed, not judged
     F32,
+    /// f32 with matrix products of tf32, on CUDA only: losses within 1e-3, gradients within 5e-3 or three times of what rounding only the
+    /// weights moves them by
+    Tf32,
     /// f32 with matrix products of bf16: losses within 1e-2, gradients within 2e-2 or three times of what rounding only the weights
     /// to bf16 moves them by; updated weights are printed, not judged
     Bf16,
@@ -270,6 +273,10 @@ pub struct GradcheckArgs {
     /// What is checked: on the CPU gradients, by differences; on cuda, cuda:N or emulated the kernels, by the CPU
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
     pub device: Device,
+
+    /// What products multiply on CUDA: f32, tf32 or bf16; in the latter two only ops are checked, since a sample may fall the other way
+    #[arg(long, value_enum)]
+    pub precision: Option<Precision>,
 }
 
 /// `dreamer-fast envs`.

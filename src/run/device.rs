@@ -3,6 +3,7 @@
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
 
+use super::args;
 use crate::base::{Error, Result};
 use crate::config::{self, Config, Precision};
 #[cfg(feature = "cuda")]
@@ -24,13 +25,21 @@ impl Device {
     /// # Errors
     /// But for `auto`: no driver, device or NVRTC, with what to do; a program that was built without CUDA.
     pub fn open(choice: config::Device) -> Result<Self> {
+        Self::open_in(choice, None)
+    }
+
+    /// The same, with the products of a CUDA device in this precision; in f32 if none is given.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open); f64 on a CUDA device.
+    pub fn open_in(choice: config::Device, precision: Option<args::Precision>) -> Result<Self> {
         match choice {
             config::Device::Cpu => Ok(Device::Cpu),
-            config::Device::Auto => Ok(open_cuda(config::Device::Cuda(0)).unwrap_or_else(|error| {
+            config::Device::Auto => Ok(open_cuda(config::Device::Cuda(0), precision).unwrap_or_else(|error| {
                 eprintln!("{}", instead(&error));
                 Device::Cpu
             })),
-            named => open_cuda(named),
+            named => open_cuda(named, precision),
         }
     }
 
@@ -88,18 +97,28 @@ pub fn check(settings: &Config) -> Result<()> {
 }
 
 #[cfg(feature = "cuda")]
-fn open_cuda(choice: config::Device) -> Result<Device> {
+fn open_cuda(choice: config::Device, precision: Option<args::Precision>) -> Result<Device> {
+    let precision = match precision {
+        None | Some(args::Precision::F32) => cuda::Precision::F32,
+        Some(args::Precision::Tf32) => cuda::Precision::Tf32,
+        Some(args::Precision::Bf16) => cuda::Precision::Bf16,
+        Some(args::Precision::F64) => {
+            return Err(Error::new(format!(
+                "--precision f64: kernels compute in f32: write f32, tf32 or bf16 with --device {choice}."
+            )));
+        }
+    };
     let device = match choice {
         config::Device::Cuda(number) => cuda::Device::Gpu(number),
         config::Device::Emulated => cuda::Device::Emulated,
         config::Device::Auto | config::Device::Cpu => unreachable!("{choice} is opened by Device::open"),
     };
     let stream = Context::new(device)?.stream()?;
-    Ok(Device::Cuda(Arc::new(Kernels::load(&Compiler::find()?, &stream)?)))
+    Ok(Device::Cuda(Arc::new(Kernels::load_in(precision, &Compiler::find()?, &stream)?)))
 }
 
 #[cfg(not(feature = "cuda"))]
-fn open_cuda(choice: config::Device) -> Result<Device> {
+fn open_cuda(choice: config::Device, _precision: Option<args::Precision>) -> Result<Device> {
     Err(Error::new(format!(
         "--device {choice}: this program was built without CUDA; build it with --features cuda, or take cpu."
     )))

@@ -12,7 +12,7 @@ use crate::base::{Error, Result};
 use crate::config::nearest;
 use crate::device::Pool;
 #[cfg(feature = "cuda")]
-use crate::device::cuda::kernels::Kernels;
+use crate::device::cuda::{self, kernels::Kernels};
 use crate::dreamer::checks;
 use crate::ops::registry::{OPS, cases};
 use crate::report::Table;
@@ -21,7 +21,10 @@ use crate::report::stdout::say;
 /// Runs the command.
 pub fn command(args: &GradcheckArgs) -> Result<ExitCode> {
     let pool = Arc::new(Pool::new(0)?);
-    match Device::open(args.device)? {
+    match Device::open_in(args.device, args.precision)? {
+        Device::Cpu if args.precision.is_some() => Err(Error::new(
+            "--precision: on the CPU gradients are checked in f64; it is for --device cuda, cuda:N or emulated.",
+        )),
         Device::Cpu => gradients(args, &pool),
         #[cfg(feature = "cuda")]
         Device::Cuda(kernels) => same_function(args, &pool, &kernels),
@@ -48,15 +51,15 @@ fn gradients(args: &GradcheckArgs, pool: &Arc<Pool>) -> Result<ExitCode> {
 fn same_function(args: &GradcheckArgs, pool: &Arc<Pool>, kernels: &Arc<Kernels>) -> Result<ExitCode> {
     let mut judged: Vec<(Outcome, f64)> = Vec::new();
     for case in args.op.as_deref().map_or_else(|| Ok(cases()), cases_of)? {
-        judged.push((cuda_check::check(&case, pool, kernels)?.outcome, cuda_check::BOUND));
+        judged.push((cuda_check::check(&case, pool, kernels)?.outcome, cuda_check::bound(kernels.precision())));
     }
-    if args.op.is_none() {
+    if args.op.is_none() && kernels.precision() == cuda::Precision::F32 {
         for case in checks::whole_losses() {
             let outcome = checks::check_kernels(&case, pool, kernels)?.outcome;
             judged.push((outcome, checks::KERNEL_BOUND));
         }
     }
-    print(&judged, "An error is the distance between device (f32) and CPU (f64) over the largest number of the tensor.")
+    print(&judged, "An error is the distance between device and CPU (f64) over the largest number of the tensor.")
 }
 
 fn print(judged: &[(Outcome, f64)], meaning: &str) -> Result<ExitCode> {

@@ -19,7 +19,7 @@ use crate::autodiff::{Graph, Params, Plan, Sweep, Var};
 use crate::base::{Error, Real, Result, files};
 use crate::config::{self, ActorGrad, Config, Latent, ScalarDist, SymbolicLoss};
 #[cfg(feature = "cuda")]
-use crate::device::cuda::kernels::Kernels;
+use crate::device::cuda::{self, kernels::Kernels};
 use crate::device::{Pool, gemm};
 use crate::dreamer::step::{NoiseSource, TrainStep};
 use crate::dreamer::{Actions, Model, Observation};
@@ -30,18 +30,18 @@ use crate::report::stdout::say;
 /// Largest golden file that is read, in bytes.
 const LIMIT: u64 = 4 << 30;
 
-/// A gradient of bf16 may be this many times as far away as the gradient that f64 gives for weights rounded to bf16.
+/// A gradient of rounded products may be this many times as far away as the gradient that f64 gives for weights rounded likewise.
 const SENSITIVITY: f64 = 3.0;
 
 /// Runs the command.
 pub fn command(args: &ParityArgs) -> Result<ExitCode> {
     let pool = Arc::new(Pool::new(0)?);
-    let device = Device::open(args.device)?;
+    let device = Device::open_in(args.device, args.precision)?;
     let mut passed = true;
     for file in &args.files {
         let golden = Golden::read(file)?;
         let report = match &device {
-            Device::Cpu => compare(&golden, args.precision, &pool)?,
+            Device::Cpu => compare(&golden, args.precision.unwrap_or(Precision::F64), &pool)?,
             #[cfg(feature = "cuda")]
             Device::Cuda(kernels) => compare_on_device(&golden, &pool, kernels)?,
         };
@@ -216,38 +216,64 @@ fn relative_error<R: Real>(got: &[R], want: &[f64]) -> f64 {
     if error.is_nan() { f64::INFINITY } else { error }
 }
 
-/// Runs the step in this precision and compares everything that the file holds.
+/// Runs the step on the CPU in this precision and compares everything that the file holds.
+///
+/// # Errors
+/// The file does not fit its own configuration; the CPU has no products of tf32.
 pub fn compare(golden: &Golden, precision: Precision, pool: &Arc<Pool>) -> Result<Vec<Row>> {
     let (full, half) = (config::Precision::F32, config::Precision::Bf16);
-    let mut rows = match precision {
+    let rows = match precision {
         Precision::F64 => compare_in::<f64>(golden, full, Real::of, pool)?,
         Precision::F32 => compare_in::<f32>(golden, full, Real::of, pool)?,
         Precision::Bf16 => compare_in::<f32>(golden, half, Real::of, pool)?,
-    };
-    rows.iter_mut().for_each(|row| row.bound = bound(row.kind, precision));
-    if precision == Precision::Bf16 {
-        // One of the roundings by itself, and everything else exact: what it moves a gradient by says how far all of them may.
-        let moved = compare_in::<f64>(golden, full, |x| f64::from(gemm::nearest_bf16(x as f32)), pool)?;
-        for (row, moved) in rows.iter_mut().zip(moved) {
-            row.bound = row.bound.map(|bound| bound.max(SENSITIVITY * moved.error));
+        Precision::Tf32 => {
+            return Err(Error::new(
+                "--precision tf32: the CPU has no such products: write f32 or bf16, or take --device cuda.",
+            ));
         }
-    }
-    Ok(rows)
+    };
+    judge(rows, golden, precision, pool)
 }
 
-/// The same by kernels, which compute in f32; the update of the parameters is the CPU's.
+/// The same by kernels, which compute in f32, with products in the precision that they were loaded in; the update of the parameters is the
+/// CPU's.
 ///
 /// # Errors
 /// Those of [`CudaPlan::run`].
 #[cfg(feature = "cuda")]
 pub fn compare_on_device(golden: &Golden, pool: &Arc<Pool>, kernels: &Arc<Kernels>) -> Result<Vec<Row>> {
     let full = config::Precision::F32;
-    let mut rows = compare_by::<f32>(golden, full, Real::of, pool, Plan::for_device, |step, params| {
+    let rows = compare_by::<f32>(golden, full, Real::of, pool, Plan::for_device, |step, params| {
         let mut device = CudaPlan::new(&step.plan, params, kernels.clone())?;
         step.gradients_by(params, 0, |plan, params, clock| device.run(plan, params, clock, true))
     })?;
-    rows.iter_mut().for_each(|row| row.bound = bound(row.kind, Precision::F32));
+    let precision = match kernels.precision() {
+        cuda::Precision::F32 => Precision::F32,
+        cuda::Precision::Tf32 => Precision::Tf32,
+        cuda::Precision::Bf16 => Precision::Bf16,
+    };
+    judge(rows, golden, precision, pool)
+}
+
+/// Gives every row its bound.
+fn judge(mut rows: Vec<Row>, golden: &Golden, precision: Precision, pool: &Arc<Pool>) -> Result<Vec<Row>> {
+    rows.iter_mut().for_each(|row| row.bound = bound(row.kind, precision));
+    let round: fn(f64) -> f64 = match precision {
+        Precision::F64 | Precision::F32 => return Ok(rows),
+        Precision::Tf32 => |x| f64::from(nearest_tf32(x as f32)),
+        Precision::Bf16 => |x| f64::from(gemm::nearest_bf16(x as f32)),
+    };
+    // One of the roundings by itself, and everything else exact: what it moves a gradient by says how far all of them may.
+    let moved = compare_in::<f64>(golden, config::Precision::F32, round, pool)?;
+    for (row, moved) in rows.iter_mut().zip(moved) {
+        row.bound = row.bound.map(|bound| bound.max(SENSITIVITY * moved.error));
+    }
     Ok(rows)
+}
+
+/// The nearest number of 10 bits behind the point; ties go away from zero.
+fn nearest_tf32(x: f32) -> f32 {
+    f32::from_bits((x.to_bits() + 0x1000) & !0x1fff)
 }
 
 /// The same in the numbers of `R`, with matrix products of `products`, from parameters taken through `start`.
@@ -369,11 +395,14 @@ fn bound(kind: &str, precision: Precision) -> Option<f64> {
         (Precision::F32, "loss") => Some(1e-5),
         (Precision::F32, "grad") => Some(1e-3),
         // Operands of bf16 are within 2^-9 of their numbers, and a training step is a chain of dozens of products. Gradients that
-        // hang on single units (a ReLU that is nearly zero) are granted more: see `compare`.
+        // hang on single units (a ReLU that is nearly zero) are granted more: see `judge`.
         (Precision::Bf16, "loss") => Some(1e-2),
         (Precision::Bf16, "grad") => Some(2e-2),
+        // Likewise with operands within 2^-11.
+        (Precision::Tf32, "loss") => Some(1e-3),
+        (Precision::Tf32, "grad") => Some(5e-3),
         // Adam's first step is the gradient's sign, so a gradient of nearly zero may move a weight either way.
-        (Precision::F32 | Precision::Bf16, _) => None,
+        (Precision::F32 | Precision::Tf32 | Precision::Bf16, _) => None,
     }
 }
 

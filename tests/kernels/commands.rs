@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use dreamer_fast::config::{Request, resolve};
 use dreamer_fast::device::Pool;
-use dreamer_fast::run::profile::emulated::{count, total};
+use dreamer_fast::run::profile::emulated::{BUDGET, count, total};
 use dreamer_fast::run::world::World;
 use serde_json::Value;
 
@@ -62,14 +62,24 @@ fn a_profile_counts_every_launch() {
     let settings = resolve(&Request { preset: Some("debug".into()), ..Request::default() }).unwrap();
     let model = World::new(&settings.config).unwrap().model;
     let pool = Arc::new(Pool::new(1).unwrap());
-    let work = count(&model, &pool, &rig.kernels, rig.context.emulator().unwrap()).unwrap();
-    assert_eq!(work.ran, [model.config.batch_size]);
+    let counted = |budget: f64| count(&model, budget, &pool, &rig.kernels, rig.context.emulator().unwrap()).unwrap();
+    let work = counted(BUDGET);
+    assert_eq!(work.sampled, None);
     let launches: f64 = work.counts.values().map(|counters| counters.launches).sum();
     assert_eq!(launches, work.launches as f64);
     assert_eq!(work.counts["adam_update"].launches, 3.0, "one for each group");
     for (name, counters) in &work.counts {
         assert!(counters.moved_bytes() >= counters.ideal_sectors, "{name}");
         assert!(counters.distinct_bytes() > 0.0 && counters.blocks >= counters.launches, "{name}");
+    }
+    let sample = counted(0.0);
+    assert!(sample.sampled.is_some() && sample.launches == work.launches && sample.counts.len() == work.counts.len());
+    for (name, counters) in &work.counts {
+        let few = &sample.counts[name];
+        assert_eq!((few.launches, few.blocks), (counters.launches, counters.blocks), "{name}");
+        let (some, all) = (few.warp_instructions, counters.warp_instructions);
+        println!("{name:28} {all:12} warp instructions, {some:12} by a sample");
+        assert!(some > 0.5 * all && some < 2.0 * all, "{name}: {some} by a sample, {all} by all blocks");
     }
     let need = total(&work.needs);
     assert!(need.flops > 1e6 && need.bytes > 1e6, "{need:?}");

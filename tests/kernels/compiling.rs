@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use dreamer_fast::device::cuda::kernels::{NAMES, SOURCES};
-use dreamer_fast::device::cuda::{Format, Target};
+use dreamer_fast::device::cuda::kernels::{NAMES, SOURCES, Source};
+use dreamer_fast::device::cuda::product::{TILES, options};
+use dreamer_fast::device::cuda::{Format, Precision, Target};
 
 use crate::compiler;
 
@@ -13,23 +14,36 @@ use crate::compiler;
 #[allow(dead_code)]
 mod build;
 
-/// NVRTC has nothing to say about any kernel, on both architectures, and no register is spilled.
+/// Registers of a thread: two blocks of 256 threads fit a multiprocessor, so that one multiplies while the other waits.
+const MOST_REGISTERS: u32 = 128;
+
+/// Shared memory of a block without products.
+const MOST_SHARED: u32 = 16 * 1024;
+
+/// Shared memory of a block with products: three pieces of two operands of 128 x 16 numbers, all that a kernel may have without asking.
+const MOST_SHARED_BY_PRODUCTS: u32 = 48 * 1024;
+
+/// NVRTC has nothing to say about any kernel, on both architectures, in every tile and precision, and no register is spilled.
 #[test]
 fn every_kernel_compiles_without_a_warning() {
     let Some(compiler) = compiler() else { return };
     let mut seen = BTreeSet::new();
     for source in SOURCES {
-        for sm in [80, 90] {
-            let compile = |format, options: &[&str]| {
-                let image = source.compile(&compiler, Target { sm, format }, options);
+        let most_shared = if source.product { MOST_SHARED_BY_PRODUCTS } else { MOST_SHARED };
+        for (sm, (tile, precision)) in [80, 90].into_iter().flat_map(|sm| variants(source).map(move |v| (sm, v))) {
+            let compile = |format, more: &[&str]| {
+                let options = options(tile, precision);
+                let all: Vec<&str> = options.iter().map(String::as_str).chain(more.iter().copied()).collect();
+                let image = source.compile(&compiler, Target { sm, format }, &all);
                 image.unwrap_or_else(|error| panic!("{error}"))
             };
             assert_eq!(compile(Format::Ptx, &[]).log, "", "{} for sm_{sm}", source.name);
             let log = compile(Format::Cubin, &["--ptxas-options=-v"]).log;
             for (name, resources) in resources(&log) {
-                println!("sm_{sm} {name:36} {resources:?}");
+                println!("sm_{sm} {tile:3} {precision:4} {name:36} {resources:?}");
                 let Resources { registers, shared, spilled } = resources;
-                assert!(registers <= 128 && shared <= 16 * 1024 && spilled == 0, "{name} for sm_{sm}: {resources:?}");
+                let fits = registers <= MOST_REGISTERS && shared <= most_shared && spilled == 0;
+                assert!(fits, "{name} for sm_{sm}, tile {tile}, {precision}: {resources:?}");
                 seen.insert(name);
             }
             assert!(!log.contains("warning"), "{log}");
@@ -37,6 +51,12 @@ fn every_kernel_compiles_without_a_warning() {
     }
     let all: BTreeSet<String> = NAMES.iter().map(|&(_, name)| name.to_string()).collect();
     assert_eq!(seen, all, "ptxas does not tell the resources of every kernel");
+}
+
+/// The tiles and precisions that a source is compiled for.
+fn variants(source: &Source) -> impl Iterator<Item = (usize, Precision)> + use<> {
+    let all = TILES.into_iter().flat_map(|tile| Precision::ALL.map(|precision| (tile, precision)));
+    all.take(if source.product { TILES.len() * Precision::ALL.len() } else { 1 })
 }
 
 /// Every equation of a room is computed by its kernels, too: the tags of `src/ops/x.rs` stand in `kernels/x.cu`.

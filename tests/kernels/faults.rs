@@ -75,27 +75,42 @@ fn a_sound_product_has_no_fault() {
     assert_eq!(planted(&rig, "// (L1)", ""), None);
 }
 
+/// Where a step of a product waits for its operands.
+const WAIT: &str = "            wait_for_copies<AHEAD - 1>();\n            __syncthreads();\n";
+
 #[test]
 fn a_removed_barrier_is_caught() {
     let Some(rig) = Rig::new() else { return };
-    // The barrier between writing a tile and reading it.
-    let error = planted(
-        &rig,
-        "            __syncthreads();\n            if (from + DEPTH < k)",
-        "            if (from + DEPTH < k)",
-    );
-    let error = error.expect("a race");
-    assert!(error.contains("linear_forward") && error.contains("kernels/prelude.cuh"), "{error}");
+    // The barrier between the copies of all threads and the first read of them.
+    let error = planted(&rig, WAIT, "            wait_for_copies<AHEAD - 1>();\n").expect("a race");
+    assert!(error.contains("linear_forward") && error.contains("kernels/tile.cuh"), "{error}");
     println!("{error}");
+}
+
+#[test]
+fn a_removed_wait_is_caught() {
+    let Some(rig) = Rig::new() else { return };
+    let error = planted(&rig, WAIT, "            __syncthreads();\n").expect("a copy under way");
+    assert!(
+        error.contains("linear_forward") && error.contains("cp.async under way that it has not waited for"),
+        "{error}"
+    );
+    println!("{error}");
+}
+
+#[test]
+fn a_wait_for_too_few_copies_is_caught() {
+    let Some(rig) = Rig::new() else { return };
+    let error = planted(&rig, WAIT, "            wait_for_copies<AHEAD>();\n            __syncthreads();\n");
+    let error = error.expect("a copy under way");
+    assert!(error.contains("cp.async under way that it has not waited for"), "{error}");
 }
 
 #[test]
 fn a_barrier_in_divergent_code_is_caught() {
     let Some(rig) = Rig::new() else { return };
-    let from = "            __syncthreads();\n            if (from + DEPTH < k)";
-    let to =
-        "            __syncthreads();\n            if (t % 32 < 5) __syncthreads();\n            if (from + DEPTH < k)";
-    let error = planted(&rig, from, to).expect("a fault");
+    let to = format!("{WAIT}            if (threadIdx.x % 32 < 5) __syncthreads();\n");
+    let error = planted(&rig, WAIT, &to).expect("a fault");
     assert!(error.contains("linear_forward") && error.contains("barrier"), "{error}");
     println!("{error}");
 }

@@ -8,12 +8,13 @@ use dreamer_fast::autodiff::cuda_exec::CudaPlan;
 use dreamer_fast::autodiff::gradcheck::Case;
 use dreamer_fast::autodiff::{Clock, Graph, Layout, Params, Plan, Var};
 use dreamer_fast::base::{Philox, philox};
-use dreamer_fast::config::{Request, resolve};
+use dreamer_fast::config::{Latent, Request, resolve};
 use dreamer_fast::device::Pool;
 use dreamer_fast::device::cuda::Buffer;
 use dreamer_fast::device::cuda::kernels::{
     Entry, In, NoiseWords, Out, PixelsFromBytes, PlanesFromSymbols, WeightsFromSymbols,
 };
+use dreamer_fast::dreamer::step::{NoiseSource, TrainStep};
 use dreamer_fast::dreamer::{Observation, checks};
 use dreamer_fast::ops::Activation;
 use dreamer_fast::ops::adam::{Adam, DeviceAdam, DeviceGroup, adam_update, global_norm};
@@ -297,6 +298,55 @@ fn golden_steps_are_met() {
         let rows = compare_on_device(&golden, &pool, &rig.kernels).unwrap();
         let failed: Vec<_> = rows.iter().filter(|row| row.fails()).collect();
         assert!(rows.len() > 50 && failed.is_empty(), "{name}: {failed:?} of {}", rows.len());
+    }
+}
+
+/// The numbers that the CPU draws from a stream.
+fn drawn_by_cpu(clock: Clock, stream: u32, gumbel: bool, n: usize) -> Vec<f32> {
+    let block = |index: usize| {
+        let words = philox::block(clock.seed, stream, clock.step, index as u32);
+        if gumbel {
+            return words.map(philox::gumbel);
+        }
+        let (low, high) = (philox::normal_pair([words[0], words[1]]), philox::normal_pair([words[2], words[3]]));
+        [low[0], low[1], high[0], high[1]]
+    };
+    (0..n.div_ceil(4)).flat_map(block).take(n).map(|x| x as f32).collect()
+}
+
+/// A step whose kernels draw their noise has the bits of one that is given the CPU's, and as many launches: none fills a tensor with noise.
+#[test]
+fn noise_drawn_inside_is_the_noise_given() {
+    let Some(rig) = Rig::new() else { return };
+    let pool = Arc::new(Pool::new(1).unwrap());
+    let clock = Clock { seed: 0x0123_4567_89ab_cdef, step: 0xfeed_0000_0042 };
+    for name in ["image 8x8, continuous", "vector, discrete, categorical latent"] {
+        let case = checks::whole_losses().into_iter().find(|case| case.name == name).unwrap();
+        let run = |source: NoiseSource| {
+            let mut params = checks::parameters::<f32>(&case.model);
+            let mut step = TrainStep::compiled(&case.model, &params, source, &pool, Plan::for_device);
+            for (name, values) in checks::batch(&case.model) {
+                let var = step.plan.input(name).unwrap();
+                step.plan.input_mut(var).iter_mut().zip(values).for_each(|(x, value)| *x = value as f32);
+            }
+            let (latent, discrete) = (case.model.config.latent, case.model.actions.discrete());
+            for (name, stream, gumbel) in [
+                ("noise.post", philox::stream::POSTERIOR, latent == Latent::Categorical),
+                ("noise.prior", philox::stream::PRIOR, latent == Latent::Categorical),
+                ("noise.action", philox::stream::ACTION, discrete),
+            ] {
+                let Some(var) = step.plan.input(name) else { continue };
+                let noise = drawn_by_cpu(clock, stream, gumbel, step.plan.value(var).len());
+                step.plan.input_mut(var).copy_from_slice(&noise);
+            }
+            let mut device = CudaPlan::new(&step.plan, &params, rig.kernels.clone()).unwrap();
+            for _ in 0..2 {
+                device.run(&mut step.plan, &mut params, clock, false).unwrap();
+            }
+            let gradients: Vec<u32> = params.grad.all().iter().map(|g| g.to_bits()).collect();
+            (gradients, device.launches().unwrap())
+        };
+        assert!(run(NoiseSource::Drawn) == run(NoiseSource::Given), "{name}");
     }
 }
 

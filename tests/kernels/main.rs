@@ -7,6 +7,7 @@ mod compiling;
 mod faults;
 mod functions;
 mod launches;
+mod products;
 mod rollouts;
 mod training;
 

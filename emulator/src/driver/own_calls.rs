@@ -53,6 +53,17 @@ pub extern "C" fn dreamer_emulator_order(seed: u64) -> c_int {
     })
 }
 
+/// Of each launch of this context, runs at most this many blocks, spread evenly over the grid, and scales what they count to all
+/// of it; 0 runs all. For counts alone: results then have holes, so nothing that is read counts as unwritten.
+#[unsafe(no_mangle)]
+pub extern "C" fn dreamer_emulator_sample(most: u32) -> c_int {
+    enter(Needs::Driver, |state| {
+        state.sample = most;
+        state.memory.assume_written(most > 0);
+        Ok(())
+    })
+}
+
 /// # Safety
 /// `to` is null, or `length` bytes there may be written.
 unsafe fn hand_out(text: &str, to: *mut c_char, length: usize) -> usize {

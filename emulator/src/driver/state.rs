@@ -40,6 +40,8 @@ pub struct State {
     pub broken: Option<Failure>,
     /// The seed of all order; 0 stands for the latest moment at which the calls allow a piece of work.
     pub order: u64,
+    /// Most blocks of a launch that run; 0 stands for all.
+    pub sample: u32,
     /// Decisions about order so far.
     decisions: u64,
     handles: u64,
@@ -75,6 +77,7 @@ impl State {
             counters: BTreeMap::new(),
             broken: None,
             order: 0,
+            sample: 0,
             decisions: 0,
             handles: 0x1000,
         }

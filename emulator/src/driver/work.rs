@@ -54,7 +54,7 @@ impl State {
             Work::Launch { module, kernel, launch } => {
                 let order = self.next_order();
                 let module = self.modules.get(module).ok_or(Code::InvalidHandle)?;
-                let launch = Launch { order, ..launch.clone() };
+                let launch = Launch { order, sample: self.sample, ..launch.clone() };
                 let counters = self.counters.entry(kernel.to_string()).or_default();
                 machine::launch(module, kernel, &launch, &mut self.memory, counters)?;
             }

@@ -1,6 +1,7 @@
 //! Executes one instruction of a warp.
 
 use super::block::Block;
+use super::shared::extra_passes;
 use super::simd::{lanes, lanes_where, put};
 use super::warp_wide::set;
 use super::{
@@ -328,6 +329,7 @@ impl Core<'_> {
             }
         }
         self.counters.shared_accesses += 1;
+        self.counters.bank_conflicts += extra_passes(&to, mask, N);
         for lane in lanes(mask) {
             let at = block.shared.begin_copy(w, lane, to[lane], N).map_err(|f| at_lane(lane, f))?;
             block.warps[w].copies.begin(lane, at, &raw[lane]);

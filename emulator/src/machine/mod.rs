@@ -72,6 +72,8 @@ pub struct Launch {
     pub params: Vec<u8>,
     /// Seed of the order in which blocks and warps run; 0 is ascending. A correct kernel gives the same result for every seed.
     pub order: u64,
+    /// Most blocks that run, spread evenly over the grid, whose counts are scaled to all of it; 0 stands for all blocks.
+    pub sample: u32,
     /// Most warp instructions of the launch; 0 stands for [`BUDGET`].
     pub budget: u64,
 }

@@ -63,9 +63,21 @@ pub fn launch(
     let mut core = Core { module, program, launch, params, memory, epoch, counters: Counters::default(), spins: 0 };
     core.counters.launches = 1;
     core.counters.blocks = u64::from(blocks);
-    let done = Schedule { core: &mut core, kernel: k, addresses, resident }.run(blocks);
+    let run = sampled(blocks, launch.sample);
+    let of = run.len() as u64;
+    let done = Schedule { core: &mut core, kernel: k, addresses, resident }.run(run);
+    core.counters.scale(u64::from(blocks), of);
     counters.add(&core.counters);
     done
+}
+
+/// The blocks that run: at most `most` of them, each from the middle of an equal share of the grid; all, if `most` is 0.
+fn sampled(blocks: u32, most: u32) -> Vec<u32> {
+    if most == 0 || blocks <= most {
+        return (0..blocks).collect();
+    }
+    let middle = |i: u32| (u64::from(2 * i + 1) * u64::from(blocks) / u64::from(2 * most)) as u32;
+    (0..most).map(middle).collect()
 }
 
 /// The number of blocks, the addresses of module variables and how many blocks can be resident, or why the launch is impossible.
@@ -124,9 +136,9 @@ enum Turn {
 }
 
 impl Schedule<'_, '_> {
-    fn run(&mut self, blocks: u32) -> Result<(), Fault> {
+    /// Runs these blocks.
+    fn run(&mut self, mut waiting: Vec<u32>) -> Result<(), Fault> {
         let mut order = Order(self.core.launch.order);
-        let mut waiting: Vec<u32> = (0..blocks).collect();
         order.shuffle(&mut waiting);
         waiting.reverse();
         let (mut active, mut spare): (Vec<Block>, Vec<Block>) = (Vec::new(), Vec::new());

@@ -27,12 +27,23 @@ pub struct Memory {
     freed: Vec<(u64, u64)>,
     /// Number of the present launch.
     epoch: u32,
+    /// Whether bytes count as written from the beginning.
+    written: bool,
 }
 
 impl Memory {
     /// An empty memory that gives out `limit_bytes` at most.
     pub fn new(limit_bytes: u64) -> Self {
-        Memory { limit: limit_bytes, used: 0, next: FIRST, live: Vec::new(), recent: 0, freed: Vec::new(), epoch: 0 }
+        Memory {
+            limit: limit_bytes,
+            used: 0,
+            next: FIRST,
+            live: Vec::new(),
+            recent: 0,
+            freed: Vec::new(),
+            epoch: 0,
+            written: false,
+        }
     }
 
     /// The device address of a fresh allocation of `bytes` (aligned to 256), or `None` if the limit would be passed.
@@ -44,8 +55,21 @@ impl Memory {
         let base = self.next;
         self.next += (bytes + GUARD).next_multiple_of(ALIGN);
         self.used += bytes;
-        self.live.push(Allocation::new(base, bytes));
+        let mut fresh = Allocation::new(base, bytes);
+        if self.written {
+            fresh.written.insert(0, bytes);
+        }
+        self.live.push(fresh);
         Some(base)
+    }
+
+    /// From now on bytes that nobody wrote count as zeros that somebody wrote, also those of later allocations; or, if not
+    /// `written`, those of later allocations no more.
+    pub fn assume_written(&mut self, written: bool) {
+        self.written = written;
+        if written {
+            self.live.iter_mut().for_each(|a| a.written.insert(0, a.bytes()));
+        }
     }
 
     /// Frees the allocation that begins at `addr`; `false` if there is none.

@@ -20,11 +20,12 @@ pub struct Device {
     pub memory: Memory,
     pub counters: Counters,
     pub order: u64,
+    pub sample: u32,
 }
 
 impl Device {
     pub fn new() -> Self {
-        Device { memory: Memory::new(1 << 30), counters: Counters::default(), order: 0 }
+        Device { memory: Memory::new(1 << 30), counters: Counters::default(), order: 0, sample: 0 }
     }
 
     pub fn empty(&mut self, bytes: usize) -> u64 {
@@ -75,7 +76,15 @@ impl Device {
             params.extend(bytes);
         }
         self.counters = Counters::default();
-        let launch = Launch { grid, block, shared_bytes: shared, params, order: self.order, ..Default::default() };
+        let launch = Launch {
+            grid,
+            block,
+            shared_bytes: shared,
+            params,
+            order: self.order,
+            sample: self.sample,
+            ..Default::default()
+        };
         machine::launch(module, name, &launch, &mut self.memory, &mut self.counters)
     }
 }

@@ -13,6 +13,7 @@ pub struct Emulator {
     counters: Text,
     reset: unsafe extern "C" fn() -> c_int,
     order: unsafe extern "C" fn(u64) -> c_int,
+    sample: unsafe extern "C" fn(u32) -> c_int,
 }
 
 /// Writes a text and a final zero into a buffer of a given length, cut if need be; returns the text's whole length without
@@ -29,6 +30,7 @@ impl Emulator {
                 counters: symbol("dreamer_emulator_counters")?,
                 reset: symbol("dreamer_emulator_reset")?,
                 order: symbol("dreamer_emulator_order")?,
+                sample: symbol("dreamer_emulator_sample")?,
             })
         }
     }
@@ -54,6 +56,13 @@ impl Emulator {
     pub fn order(&self, seed: u64) {
         // SAFETY: takes a number, and cannot fail while the driver is open.
         unsafe { (self.order)(seed) };
+    }
+
+    /// Of each launch, runs at most `most` blocks, spread evenly over the grid, and scales what they count to all of it; 0 runs all. Results
+    /// have holes then, and the memory of the context no longer knows what nobody wrote. Ends with the context.
+    pub fn sample(&self, most: u32) {
+        // SAFETY: takes a number, and cannot fail while the driver is open.
+        unsafe { (self.sample)(most) };
     }
 }
 

@@ -25,8 +25,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::buffer::Buffer;
 use super::compile::{Compiler, Image, Target};
 use super::kernel::{Arg, Kernel, Shape};
+use super::product::{self, Parts, Precision, TILES};
 use super::stream::Stream;
 use crate::base::{Error, Result};
 
@@ -34,8 +36,10 @@ use crate::base::{Error, Result};
 pub struct Source {
     /// `kernels/{op}.cu`.
     pub name: &'static str,
-    /// The prelude and the file, each behind a `#line` mark.
+    /// The headers and the file, each behind a `#line` mark.
     pub text: &'static str,
+    /// Whether its kernels compute tiles of a product, in the tile and precision that options of the compiler name.
+    pub product: bool,
 }
 
 impl Source {
@@ -127,7 +131,7 @@ pub trait Entry {
     {
         let grid = grid.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let shape = Shape { grid, block: [Self::THREADS, 1, 1], shared_bytes };
-        Ok(Listed { number: Self::NUMBER, shape, args: self.args()?, items })
+        Ok(Listed { number: Self::NUMBER, tile: TILES[0], shape, args: self.args()?, items })
     }
 
     /// Launches a grid of blocks.
@@ -163,7 +167,7 @@ pub trait Entry {
         on.take(self.listed([n.div_ceil(Self::THREADS as usize / 32), 1, 1], 0, Some(n))?)
     }
 
-    /// Launches one block for every tile of 64 x 64 elements of a product: `Tile` of the prelude.
+    /// Launches one block for every tile of a product: `Tile` of `kernels/tile.cuh`.
     ///
     /// # Errors
     /// Those of [`Stream::launch`].
@@ -171,7 +175,19 @@ pub trait Entry {
     where
         Self: Sized,
     {
-        self.blocks(on, [rows.div_ceil(64), columns.div_ceil(64), 1])
+        self.tiled(on, product::tile(rows, columns), rows, columns, 1)
+    }
+
+    /// Launches one block for every tile and every part of its sum.
+    ///
+    /// # Errors
+    /// Those of [`Stream::launch`].
+    fn tiled(&self, on: &Kernels, tile: usize, rows: usize, columns: usize, parts: usize) -> Result<()>
+    where
+        Self: Sized,
+    {
+        let grid = [rows.div_ceil(tile), columns.div_ceil(tile), parts];
+        on.take(Listed { tile, ..self.listed(grid, 0, None)? })
     }
 }
 
@@ -186,6 +202,8 @@ fn size(name: &str, n: usize) -> Result<Arg> {
 pub struct Listed {
     /// Position of the kernel among all.
     pub number: usize,
+    /// Of a product, the side of its tiles: it is compiled for each of [`TILES`].
+    pub tile: usize,
     /// Blocks and threads.
     pub shape: Shape,
     /// The arguments in the kernel's order.
@@ -204,22 +222,47 @@ impl Listed {
 /// All kernels, loaded, and the stream that they are launched on.
 pub struct Kernels {
     stream: Stream,
-    loaded: Vec<Kernel>,
+    /// All kernels, once for each of [`TILES`].
+    loaded: [Vec<Kernel>; TILES.len()],
+    /// The parts of a product that is summed in parts. Launches that use it stand in one stream, so it serves all of them.
+    partial: Buffer<f32>,
+    precision: Precision,
     /// Where launches go while they are listed.
     list: Mutex<Option<Vec<Listed>>>,
 }
 
 impl Kernels {
-    /// Compiles and loads every source.
+    /// Compiles and loads every source, with products in f32.
     ///
     /// # Errors
     /// A source that does not compile, with NVRTC's messages; those of [`Context::load`](super::Context::load).
     pub fn load(compiler: &Compiler, stream: &Stream) -> Result<Self> {
+        Self::load_in(Precision::F32, compiler, stream)
+    }
+
+    /// Compiles and loads every source, with products in this precision.
+    ///
+    /// # Errors
+    /// Those of [`Kernels::load`]; the memory for sums in parts is not there.
+    pub fn load_in(precision: Precision, compiler: &Compiler, stream: &Stream) -> Result<Self> {
         let context = stream.context();
-        let load = |source: &Source| context.load(&source.compile(compiler, context.target(), &[])?);
-        let modules = SOURCES.iter().map(load).collect::<Result<Vec<_>>>()?;
-        let loaded = NAMES.iter().map(|&(source, name)| modules[source].kernel(name)).collect::<Result<_>>()?;
-        Ok(Kernels { stream: stream.clone(), loaded, list: Mutex::new(None) })
+        let compile = |source: &Source, tile| {
+            let options = product::options(tile, precision);
+            let options: Vec<&str> = options.iter().filter(|_| source.product).map(String::as_str).collect();
+            context.load(&source.compile(compiler, context.target(), &options)?)
+        };
+        let small = SOURCES.iter().map(|source| compile(source, TILES[0])).collect::<Result<Vec<_>>>()?;
+        let large = SOURCES
+            .iter()
+            .zip(&small)
+            .map(|(source, small)| if source.product { compile(source, TILES[1]) } else { Ok(small.clone()) });
+        let loaded = [large.collect::<Result<Vec<_>>>()?, small].map(|modules| {
+            NAMES.iter().map(|&(source, name)| modules[source].kernel(name)).collect::<Result<Vec<_>>>()
+        });
+        let [large, small] = loaded;
+        let partial = Buffer::new(context, product::MOST_PARTIAL)?;
+        let list = Mutex::new(None);
+        Ok(Kernels { stream: stream.clone(), loaded: [small?, large?], partial, precision, list })
     }
 
     /// The launches that `work` asks for, none of which is made. What other threads ask for meanwhile would be listed, too: one thread
@@ -243,12 +286,12 @@ impl Kernels {
     /// # Errors
     /// Those of [`Stream::launch`].
     pub fn launch(&self, listed: &Listed) -> Result<()> {
-        self.stream.launch(&self.loaded[listed.number], listed.shape, &listed.args)
+        self.stream.launch(&self.of_tile(listed.tile)[listed.number], listed.shape, &listed.args)
     }
 
-    /// The kernel `E`.
+    /// The kernel `E`, in the smaller of [`TILES`] if it is a product.
     pub fn kernel<E: Entry>(&self) -> &Kernel {
-        &self.loaded[E::NUMBER]
+        &self.of_tile(TILES[0])[E::NUMBER]
     }
 
     fn listing(&self) -> MutexGuard<'_, Option<Vec<Listed>>> {
@@ -268,6 +311,55 @@ impl Kernels {
     pub fn stream(&self) -> &Stream {
         &self.stream
     }
+
+    /// What products multiply.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    fn of_tile(&self, tile: usize) -> &[Kernel] {
+        &self.loaded[usize::from(tile != TILES[0])]
+    }
+
+    /// Adds to `d` [rows, columns] a product that is summed over `terms`, in parts if its tiles alone would leave a device idle: `entry` makes the
+    /// launch, given where the parts go, if there are several, and the terms of each. The parts are added up in order.
+    ///
+    /// # Errors
+    /// Those of [`Stream::launch`].
+    pub fn sum_products<E: Entry>(
+        &self,
+        d: Out<f32>,
+        [rows, columns]: [usize; 2],
+        terms: usize,
+        entry: impl FnOnce(Out<f32>, usize) -> E,
+    ) -> Result<()> {
+        let tile = product::tile_of_sum(rows, columns);
+        let Parts { parts, each } = Parts::of(rows.div_ceil(tile) * columns.div_ceil(tile), terms);
+        let partial = if parts > 1 { Out::at(self.partial.address()) } else { Out::none() };
+        entry(partial, each).tiled(self, tile, rows, columns, parts)?;
+        if parts > 1 { self.add_parts(d, parts, rows * columns) } else { Ok(()) }
+    }
+
+    /// Adds to `d` `[n]` the sum of the rows of `x` [rows, n], in parts likewise.
+    ///
+    /// # Errors
+    /// Those of [`Stream::launch`].
+    pub fn add_rows(&self, d: Out<f32>, x: In<f32>, rows: usize, n: usize) -> Result<()> {
+        let blocks = n.div_ceil(ADDED_COLUMNS);
+        let Parts { parts, each } = Parts::of(blocks, rows);
+        let partial = if parts > 1 { Out::at(self.partial.address()) } else { Out::none() };
+        AddRows { d, partial, x, rows, n, each }.blocks(self, [blocks, 1, parts])?;
+        if parts > 1 { self.add_parts(d, parts, n) } else { Ok(()) }
+    }
+
+    fn add_parts(&self, d: Out<f32>, parts: usize, n: usize) -> Result<()> {
+        let x = In::at(self.partial.address());
+        let all = AddRows { d, partial: Out::none(), x, rows: parts, n, each: parts };
+        all.blocks(self, [n.div_ceil(ADDED_COLUMNS), 1, 1])
+    }
 }
+
+/// Columns of a block of `add_rows`.
+const ADDED_COLUMNS: usize = 32;
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

@@ -9,6 +9,7 @@
 //! | [`compile`] | CUDA C to PTX or machine code, cached on disk |
 //! | [`kernel`] | modules, kernels, arguments |
 //! | [`kernels`] | the kernels of `kernels/`, and a struct for every launch |
+//! | [`product`] | how a matrix product is cut into blocks, and what it multiplies |
 //! | [`buffer`] | memory on the device, and page-locked memory of the host |
 //! | [`stream`] | order: launches, copies, events |
 //! | [`graph`] | a captured sequence of launches, replayed |
@@ -45,6 +46,7 @@ pub mod find;
 pub mod graph;
 pub mod kernel;
 pub mod kernels;
+pub mod product;
 pub mod stream;
 
 pub use buffer::{Buffer, Pinned};
@@ -53,4 +55,5 @@ pub use context::{Context, Device, Info};
 pub use emulator::Emulator;
 pub use graph::Graph;
 pub use kernel::{Arg, Kernel, Module, Resources, Shape};
+pub use product::Precision;
 pub use stream::{Event, Stream};

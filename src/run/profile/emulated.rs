@@ -4,77 +4,63 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::counters::{Counters, Counts, batches, extrapolate, parse};
+use super::counters::{Counters, Counts, parse};
 use super::label::labels;
 use super::roofline::{Floor, Need, Needs, Room, needs, room_of};
-use crate::autodiff::{Params, Plan};
+use crate::autodiff::Plan;
 use crate::base::Result;
 use crate::device::Pool;
 use crate::device::cuda::Emulator;
 use crate::device::cuda::kernels::Kernels;
-use crate::dreamer::step::{NoiseSource, TrainStep};
 use crate::dreamer::{Model, checks};
 use crate::report::Table;
 use crate::run::args::Gpu;
 use crate::run::cuda_update::CudaUpdate;
 
-/// Floating point operations of an update that are interpreted as they are: minutes of the interpreter. With more, the counts of a batch are
-/// extrapolated from those of two smaller ones.
-const BUDGET: f64 = 3e10;
+/// Floating point operations of an update of which every block is interpreted: minutes of the interpreter. Of a larger one, [`SAMPLE`] blocks of
+/// each launch stand for all.
+pub const BUDGET: f64 = 3e10;
+
+/// Blocks of a launch that are interpreted where not all are: blocks of a kernel do much the same.
+const SAMPLE: u32 = 4;
 
 /// What an update does on a device.
 #[derive(Debug, Clone)]
 pub struct Work {
     /// Counts by kernel.
     pub counts: Counts,
-    /// The batches that were run; one, if it is the model's own.
-    pub ran: Vec<usize>,
-    /// Kernel launches in the captured graph of the model's own batch.
+    /// Most blocks of a launch that were interpreted and stand for all; `None` if all were.
+    pub sampled: Option<u32>,
+    /// Kernel launches in the captured graph.
     pub launches: usize,
     /// The least that the ops need.
     pub needs: Needs,
 }
 
-/// Counts an update of a model.
+/// Counts an update of a model, launched kernel by kernel. If it has more floating point operations than `budget`, a few blocks of each launch are
+/// interpreted, and their counts scaled to the grid.
 ///
 /// # Errors
 /// An op has no kernel; the emulated device's memory is full.
-pub fn count(model: &Model, pool: &Arc<Pool>, kernels: &Arc<Kernels>, emulator: &Emulator) -> Result<Work> {
-    let params = checks::parameters::<f32>(model);
-    let step = TrainStep::compiled(model, &params, NoiseSource::Drawn, pool, Plan::for_device);
-    let needs = needs(labels(&step.plan).iter().flatten(), params.layout.len());
-    let launches = CudaUpdate::placed(&step, &params, kernels.clone(), false)?.count_launches(&step, &params)?;
-    drop(step);
-    let (batch, length) = (model.config.batch_size, model.config.batch_length);
-    let most = (batch as f64 * BUDGET / total(&needs).flops) as usize;
-    let run = |batch: usize| counted(model, batch, &params, pool, kernels, emulator);
-    let pair = if most < batch { Some(batches(batch, length, most).unwrap_or((1, 2))) } else { None };
-    let (counts, ran) = match pair {
-        None => (run(batch)?, vec![batch]),
-        Some((few, more)) => (extrapolate((few, &run(few)?), (more, &run(more)?), batch), vec![few, more]),
-    };
-    Ok(Work { counts, ran, launches, needs })
-}
-
-/// The counts of one update of `batch` sequences, launched kernel by kernel.
-fn counted(
+pub fn count(
     model: &Model,
-    batch: usize,
-    params: &Params<f32>,
+    budget: f64,
     pool: &Arc<Pool>,
     kernels: &Arc<Kernels>,
     emulator: &Emulator,
-) -> Result<Counts> {
-    let mut model = model.clone();
-    // Fewer starts of imagination, in proportion.
-    let starts = model.config.imag_starts * batch / model.config.batch_size;
-    model.config.imag_starts = if model.config.imag_starts == 0 { 0 } else { starts.max(1) };
-    model.config.batch_size = batch;
-    let mut step = checks::training_step_by(&model, params, pool, Plan::for_device);
-    let mut update = CudaUpdate::placed(&step, params, kernels.clone(), true)?;
+) -> Result<Work> {
+    let params = checks::parameters::<f32>(model);
+    let mut step = checks::training_step_by(model, &params, pool, Plan::for_device);
+    let needs = needs(labels(&step.plan).iter().flatten(), params.layout.len());
+    let launches = CudaUpdate::placed(&step, &params, kernels.clone(), false)?.count_launches(&step, &params)?;
+    let sampled = (total(&needs).flops > budget).then_some(SAMPLE);
+    let mut update = CudaUpdate::placed(&step, &params, kernels.clone(), true)?;
     emulator.reset();
-    update.update(&mut step, params, 0)?;
-    parse(&emulator.counters())
+    emulator.sample(sampled.unwrap_or(0));
+    let done = update.update(&mut step, &params, 0);
+    emulator.sample(0);
+    done?;
+    Ok(Work { counts: parse(&emulator.counters())?, sampled, launches, needs })
 }
 
 /// All needs together.
@@ -88,18 +74,19 @@ pub fn total(needs: &Needs) -> Need {
 
 /// Everything that the command prints.
 pub fn tables(work: &Work, batch: usize, gpu: &Gpu) -> String {
-    let counted = match work.ran[..] {
-        [few, more] => format!(
-            "Counted with batches of {few} and {more} sequences, as kernels are interpreted slowly; every count is extrapolated to {batch} along a \
-             straight line. The launches of the graph, operations, minimal bytes and the floor are those of {batch} sequences."
+    let counted = match work.sampled {
+        Some(blocks) => format!(
+            "Counted in an update of {batch} sequences, every launch with its own grid. Of each launch at most {blocks} blocks were interpreted, spread evenly \
+             over the grid, as kernels are interpreted slowly; their counts are scaled to all blocks. Numbers have holes then, so branches that depend on \
+             numbers may part elsewhere. Which bytes are distinct a few blocks do not say. Launches, blocks, operations, minimal bytes and the floor are exact."
         ),
-        _ => format!("Counted in an update of {batch} sequences."),
+        None => format!("Counted in an update of {batch} sequences, every block."),
     };
     format!(
         "{counted}\n\nBy kernel. Bytes moved are whole sectors of 32 bytes; distinct bytes are what each launch has to move at least.\n{}\n\
          By file of src/ops and kernels. Operations and minimal bytes are those of the ops' `cost()`; of a backward pass the bytes of the forward pass. \
          What a kernel does for ops of another file, as activation_differentiate does, counts where the kernel is.\n{}\n{}",
-        by_kernel(&work.counts, gpu),
+        by_kernel(work, gpu),
         by_op(work, gpu),
         floor(work, gpu)
     )
@@ -118,7 +105,9 @@ fn millions(x: f64) -> String {
     format!("{:.3}", x / 1e6)
 }
 
-fn by_kernel(counts: &Counts, gpu: &Gpu) -> Table {
+fn by_kernel(work: &Work, gpu: &Gpu) -> Table {
+    let counts = &work.counts;
+    let distinct = |text: String| if work.sampled.is_none() { text } else { String::new() };
     let mut table = Table::new(&[
         "kernel",
         ">launches",
@@ -147,8 +136,8 @@ fn by_kernel(counts: &Counts, gpu: &Gpu) -> Table {
             millions(c.lane_instructions),
             millions(c.global_load_bytes + c.global_store_bytes),
             millions(c.moved_bytes()),
-            millions(c.distinct_bytes()),
-            ratio(c.moved_bytes(), c.distinct_bytes()),
+            distinct(millions(c.distinct_bytes())),
+            distinct(ratio(c.moved_bytes(), c.distinct_bytes())),
             ratio(c.global_sectors, c.global_requests),
             ratio(c.global_sectors, c.ideal_sectors),
             percent(c.bank_conflicts, c.shared_accesses),

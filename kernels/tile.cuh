@@ -1,0 +1,217 @@
+// A matrix product: one tile of C = A B, TILE x TILE elements, by a block of 256 threads.
+//
+// A [m, k] and B [k, n] are functions of their indices, so that a transpose or the windows of an image need no copy. The operands come in
+// pieces of DEPTH along k (stage.cuh): while one is multiplied, the next ones are under way. Every sum runs in ascending k, whatever the tile.
+//
+// A warp has WARP_ROWS x 32 elements of C, a lane ROWS x 8 of them:
+//
+//   f32    multiplied by ordinary units, from shared memory
+//   tf32   by tensor cores; operands are rounded as they leave shared memory
+//   bf16   by tensor cores; a piece is rounded in shared memory once, then read by ldmatrix
+//
+// Products of all three are summed in f32.
+
+// A_ALONG_K: elements of A that follow each other in k are neighbours in memory. Likewise B_ALONG_K.
+template <bool A_ALONG_K, bool B_ALONG_K>
+struct Tile {
+    static constexpr int WARPS_ACROSS = TILE / 32, WARP_ROWS = TILE * WARPS_ACROSS / 8, ROWS = WARP_ROWS / 8;
+    // Pieces in shared memory, and how far ahead of its use one is asked for. In bf16 a piece is free again as soon as it is rounded.
+    static constexpr int STAGES = PRECISION == BF16 ? 2 : 3, AHEAD = PRECISION == BF16 ? STAGES : STAGES - 1;
+    // Rows and columns of a lane that lie side by side: as its loads from shared memory, or the fragments, have them.
+    static constexpr int SIDE_ROWS = PRECISION != F32 || A_ALONG_K ? 1 : ROWS < 4 ? ROWS : 4;
+    static constexpr int SIDE_COLUMNS = PRECISION != F32 ? 2 : B_ALONG_K ? 1 : 4;
+
+    float sum[ROWS][8] = {};
+
+    // Row of a warp's tile that lanes 4 line to 4 line + 3 have as their r-th; column that this lane has as its c-th.
+    static __device__ __forceinline__ int row(int r, int line) {
+        return r / SIDE_ROWS * (8 * SIDE_ROWS) + line * SIDE_ROWS + r % SIDE_ROWS;
+    }
+    static __device__ __forceinline__ int column(int c) {
+        return c / SIDE_COLUMNS * (4 * SIDE_COLUMNS) + lane_number() % 4 * SIDE_COLUMNS + c % SIDE_COLUMNS;
+    }
+
+    // Where the warp's tile begins in the block's.
+    static __device__ __forceinline__ int warp_row() { return threadIdx.x / 32 / WARPS_ACROSS * WARP_ROWS; }
+    static __device__ __forceinline__ int warp_column() { return threadIdx.x / 32 % WARPS_ACROSS * 32; }
+
+    // Two operands' pieces for each stage; in bf16 two more, of half the size.
+    static __device__ __forceinline__ float *memory() {
+        __shared__ __align__(128) float memory[STAGES * 2 * PIECE + (PRECISION == BF16 ? PIECE : 0)];
+        return memory;
+    }
+
+    // Adds A B, summed over k in [from, to).
+    template <class A, class B>
+    __device__ __forceinline__ void add(int m, int n, int from, int to, const Operand<A> &a, const Operand<B> &b) {
+        float *stages = memory();
+        unsigned short *rounded = (unsigned short *)(stages + STAGES * 2 * PIECE);
+        auto ask = [&](int step) {
+            float *stage = stages + step % STAGES * 2 * PIECE;
+            int k = from + step * DEPTH;
+            if (k < to) {
+                fetch<A_ALONG_K>(stage, a, blockIdx.x * TILE, m, k, to);
+                fetch<B_ALONG_K>(stage + PIECE, b, blockIdx.y * TILE, n, k, to);
+            }
+            commit_copies();
+        };
+        // Nobody reads what an earlier product left in shared memory.
+        __syncthreads();
+#pragma unroll
+        for (int step = 0; step < AHEAD; step++) ask(step);
+        for (int step = 0; from + step * DEPTH < to; step++) {
+            const float *stage = stages + step % STAGES * 2 * PIECE;
+            // This step's piece is there, the copies of all threads included, and all have multiplied the step before.
+            wait_for_copies<AHEAD - 1>();
+            __syncthreads();
+            if constexpr (PRECISION == BF16) {
+                round_piece<A_ALONG_K>(rounded, stage);
+                round_piece<B_ALONG_K>(rounded + PIECE, stage + PIECE);
+                __syncthreads();
+            }
+            ask(step + AHEAD);
+            if constexpr (PRECISION == F32) multiply(stage, stage + PIECE);
+            if constexpr (PRECISION == TF32) multiply_tf32(stage, stage + PIECE);
+            if constexpr (PRECISION == BF16) multiply_bf16(rounded, rounded + PIECE);
+        }
+    }
+
+    __device__ __forceinline__ void multiply(const float *a, const float *b) {
+        // An operand that lies along k is read two depths at a time, the other one some rows or columns. Not all depths are unrolled: with
+        // more loads under way, a lane would need more registers.
+        constexpr int DEPTHS = A_ALONG_K || B_ALONG_K ? 2 : 1, UNROLL = A_ALONG_K || B_ALONG_K ? 1 : 4;
+        int line = lane_number() / 4;
+#pragma unroll UNROLL
+        for (int k = 0; k < DEPTH; k += DEPTHS) {
+            float x[ROWS][DEPTHS], w[8][DEPTHS];
+#pragma unroll
+            for (int r = 0; r < ROWS; r += SIDE_ROWS) {
+                int i = warp_row() + row(r, line);
+                read<A_ALONG_K, SIDE_ROWS>(x, r, a, i, k);
+            }
+#pragma unroll
+            for (int c = 0; c < 8; c += SIDE_COLUMNS) {
+                int j = warp_column() + column(c);
+                read<B_ALONG_K, SIDE_COLUMNS>(w, c, b, j, k);
+            }
+#pragma unroll
+            for (int d = 0; d < DEPTHS; d++)
+#pragma unroll
+                for (int r = 0; r < ROWS; r++)
+#pragma unroll
+                    for (int c = 0; c < 8; c++) sum[r][c] += x[r][d] * w[c][d];
+        }
+    }
+
+    // Rows i to i + SIDE - 1 of a piece, at the depths from k on.
+    template <bool ALONG_K, int SIDE, int COUNT, int DEPTHS>
+    static __device__ __forceinline__ void read(float (&x)[COUNT][DEPTHS], int r, const float *piece, int i, int k) {
+        if constexpr (ALONG_K) {
+            auto some = *(const Floats<DEPTHS> *)(piece + place<true>(i, k));
+#pragma unroll
+            for (int d = 0; d < DEPTHS; d++) x[r][d] = some.at[d];
+        } else {
+#pragma unroll
+            for (int d = 0; d < DEPTHS; d++) {
+                auto some = *(const Floats<SIDE> *)(piece + place<false>(i, k + d));
+#pragma unroll
+                for (int s = 0; s < SIDE; s++) x[r + s][d] = some.at[s];
+            }
+        }
+    }
+
+    __device__ __forceinline__ void multiply_tf32(const float *a, const float *b) {
+        int g = lane_number() / 4, t = lane_number() % 4;
+#pragma unroll 1
+        for (int k = 0; k < DEPTH; k += 8) {
+            unsigned right[4][2];
+#pragma unroll
+            for (int c = 0; c < 4; c++)
+#pragma unroll
+                for (int q = 0; q < 2; q++)
+                    right[c][q] = to_tf32(b[place<B_ALONG_K>(warp_column() + c * 8 + g, k + q * 4 + t)]);
+#pragma unroll
+            for (int r = 0; r < ROWS; r += 2) {
+                unsigned left[4];
+#pragma unroll
+                for (int q = 0; q < 4; q++)
+                    left[q] = to_tf32(a[place<A_ALONG_K>(warp_row() + (r + q % 2) * 8 + g, k + q / 2 * 4 + t)]);
+#pragma unroll
+                for (int c = 0; c < 4; c++)
+                    mma_tf32(sum[r][2 * c], sum[r][2 * c + 1], sum[r + 1][2 * c], sum[r + 1][2 * c + 1], left, right[c]);
+            }
+        }
+    }
+
+    __device__ __forceinline__ void multiply_bf16(const unsigned short *a, const unsigned short *b) {
+        unsigned right[4][2];
+#pragma unroll
+        for (int c = 0; c < 4; c += 2) {
+            unsigned two[4];
+            load_matrices<B_ALONG_K>(two, b, warp_column() + c * 8, false);
+            right[c][0] = two[0], right[c][1] = two[1], right[c + 1][0] = two[2], right[c + 1][1] = two[3];
+        }
+#pragma unroll
+        for (int r = 0; r < ROWS; r += 2) {
+            unsigned left[4];
+            load_matrices<A_ALONG_K>(left, a, warp_row() + r * 8, true);
+#pragma unroll
+            for (int c = 0; c < 4; c++)
+                mma_bf16(sum[r][2 * c], sum[r][2 * c + 1], sum[r + 1][2 * c], sum[r + 1][2 * c + 1], left, right[c]);
+        }
+    }
+
+    // Calls store(i, j, start(i, j) + sum) for every element of C [m, n] that lies in the tile. The sums go through shared memory, so that
+    // neighbouring lanes have neighbouring columns; what is read stands before what is written, so that reads do not wait for writes.
+    template <class Start, class Store>
+    __device__ __forceinline__ void each(int m, int n, Start start, Store store) const {
+        // Lanes that write rows and lanes that read columns meet no bank conflict.
+        constexpr int PITCH = 32 + 4 * SIDE_COLUMNS;
+        int lane = lane_number();
+        float *lines = memory() + threadIdx.x / 32 * 8 * PITCH;
+        int first = blockIdx.x * TILE + warp_row(), j = blockIdx.y * TILE + warp_column() + lane;
+        __syncthreads();
+#pragma unroll 1
+        for (int r = 0; r < ROWS; r++) {
+            // Registers have no index: the r-th row is found by comparing.
+#pragma unroll
+            for (int q = 0; q < ROWS; q++) {
+                if (q != r) continue;
+#pragma unroll
+                for (int c = 0; c < 8; c += SIDE_COLUMNS) {
+                    put_shared<SIDE_COLUMNS>(lines + lane / 4 * PITCH + column(c), sum[q] + c);
+                }
+            }
+            __syncwarp();
+            float *mine = lines + lane;
+            int i = first + row(r, 0);
+#pragma unroll
+            for (int line = 0; line < 8; line++)
+                if (i + line * SIDE_ROWS < m && j < n) mine[line * PITCH] += start(i + line * SIDE_ROWS, j);
+#pragma unroll 1
+            for (int line = 0; line < 8; line++)
+                if (i + line * SIDE_ROWS < m && j < n) store(i + line * SIDE_ROWS, j, mine[line * PITCH]);
+            __syncwarp();
+        }
+    }
+};
+
+// A sum that is cut into parts, because its result has few tiles: `each` terms a part, blockIdx.z says which. With several parts each is
+// written to its own matrix of `partial`, and add_rows (linear.cu) adds them up in order; with one, `partial` is null and it is added to d.
+struct Parts {
+    float *d, *partial;
+    int terms, each;
+
+    __device__ __forceinline__ int from() const { return blockIdx.z * each; }
+    __device__ __forceinline__ int to() const { return min(from() + each, terms); }
+
+    // Where element i of a result of `size` elements goes.
+    __device__ __forceinline__ float *at(int size, int i) const { return partial ? partial + blockIdx.z * size + i : d + i; }
+
+    template <class T>
+    __device__ __forceinline__ void store(const T &tile, int m, int n) const {
+        tile.each(
+            m, n, [=](int i, int j) { return partial ? 0.0f : d[i * n + j]; },
+            [=](int i, int j, float a) { *at(m * n, i * n + j) = a; });
+    }
+};

@@ -1,0 +1,120 @@
+//! How a product is cut into blocks, and what it multiplies. Both follow from shapes and options alone, never from the device or the time.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What products multiply. Sums, and everything else, are f32 in each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Numbers as they are, by ordinary units.
+    #[default]
+    F32,
+    /// Numbers rounded to 10 bits behind the point, by tensor cores: a relative error of 2^-11 at most.
+    Tf32,
+    /// Numbers rounded to 7 bits behind the point, by tensor cores: a relative error of 2^-8 at most.
+    Bf16,
+}
+
+impl Precision {
+    /// All of them.
+    pub const ALL: [Precision; 3] = [Precision::F32, Precision::Tf32, Precision::Bf16];
+
+    /// The name in flags and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Tf32 => "tf32",
+            Precision::Bf16 => "bf16",
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Precision::ALL.into_iter().find(|precision| precision.name() == name);
+        found.ok_or_else(|| format!("{name} is no precision of products on a device: write f32, tf32 or bf16."))
+    }
+}
+
+/// Sides of the tiles that product kernels are compiled for.
+pub const TILES: [usize; 2] = [64, 128];
+
+/// Blocks that keep a device busy: two for each multiprocessor of an H100, roughly.
+const BLOCKS: usize = 256;
+
+/// A part of a sum has at least this many terms: adding the parts up costs as much as a few terms.
+const LEAST_TERMS: usize = 256;
+
+/// Depth of a piece, DEPTH of `kernels/stage.cuh`: a part ends with one.
+const DEPTH: usize = 16;
+
+/// Numbers in the parts of any product: no more parts than blocks, each a tile.
+pub const MOST_PARTIAL: usize = BLOCKS * TILES[1] * TILES[1];
+
+/// Options of the compiler for product kernels.
+pub fn options(tile: usize, precision: Precision) -> [String; 2] {
+    [format!("-DTILE={tile}"), format!("-DPRECISION={}", precision.name().to_uppercase())]
+}
+
+/// The tile of a product of `rows` x `columns`: the large one reads its operands half as often, but takes enough of them to fill a device.
+pub(super) fn tile(rows: usize, columns: usize) -> usize {
+    let [small, large] = TILES;
+    if rows.div_ceil(large) * columns.div_ceil(large) >= BLOCKS / 2 { large } else { small }
+}
+
+/// The tile of a product that is summed in parts, which fill the device in any case: the large one where it is not mostly empty.
+pub(super) fn tile_of_sum(rows: usize, columns: usize) -> usize {
+    let [small, large] = TILES;
+    if rows > small && columns > small { large } else { small }
+}
+
+/// A sum that is cut into parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub parts: usize,
+    /// Terms of each part but the last, which may have fewer.
+    pub each: usize,
+}
+
+impl Parts {
+    /// The parts of a sum of `terms` that `blocks` blocks compute: as many as fill a device.
+    pub fn of(blocks: usize, terms: usize) -> Self {
+        let parts = (BLOCKS / blocks.max(1)).min(terms / LEAST_TERMS).max(1);
+        let each = terms.div_ceil(parts).next_multiple_of(DEPTH).max(DEPTH);
+        Parts { parts: terms.div_ceil(each).max(1), each }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_a_sum_and_fit_their_memory() {
+        for (rows, columns) in [(1, 1), (30, 200), (64, 65), (200, 600), (1024, 200), (2048, 256), (4000, 3000)] {
+            let tile = tile_of_sum(rows, columns);
+            let blocks = rows.div_ceil(tile) * columns.div_ceil(tile);
+            for terms in [1, 15, 50, 511, 2450, 36_750, 2_402_500] {
+                let Parts { parts, each } = Parts::of(blocks, terms);
+                assert!((parts - 1) * each < terms && parts * each >= terms, "{parts} of {each}: {terms}");
+                assert!(parts == 1 || (each >= LEAST_TERMS && parts * blocks <= BLOCKS), "{parts} of {each}: {terms}");
+                assert!(parts == 1 || parts * rows * columns <= MOST_PARTIAL);
+            }
+        }
+        assert_eq!(Parts::of(1, 2_402_500).parts, 256);
+        assert_eq!(Parts::of(8, 2450), Parts { parts: 9, each: 288 });
+    }
+
+    #[test]
+    fn the_large_tile_is_for_large_results() {
+        assert_eq!([tile(50, 600), tile(2500, 400), tile(36_750, 400), tile(480_500, 32)], [64, 64, 128, 128]);
+    }
+}
