@@ -17,7 +17,7 @@ use crate::report::Table;
 use crate::run::args::Gpu;
 use crate::run::cuda_update::CudaUpdate;
 
-/// Floating point operations of an update of which every block is interpreted: minutes of the interpreter. Of a larger one, [`SAMPLE`] blocks of
+/// Floating point operations of an update of which every block is interpreted: minutes of the interpreter. Of a larger one, a few blocks of
 /// each launch stand for all.
 pub const BUDGET: f64 = 3e10;
 
