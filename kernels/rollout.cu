@@ -12,6 +12,7 @@
 #include "sample_onehot.cu"
 #include "sample_tanh_normal.cu"
 #include "silu.cu"
+#include "unimix.cu"
 
 // What a table may hold, in the order of `KNOWN` of src/autodiff/cuda_rollout.rs.
 enum Known {
@@ -38,7 +39,9 @@ enum Known {
     NORM_GRU_CELL_FORWARD,
     NORM_GRU_CELL_BACKWARD,
     SILU_FORWARD,
-    SILU_BACKWARD
+    SILU_BACKWARD,
+    UNIMIX_FORWARD,
+    UNIMIX_BACKWARD
 };
 
 // Words of a launch in the table: which of the above, elements of a row, arguments in the order of the kernel.
@@ -209,6 +212,8 @@ rollout(const unsigned long long *table, int launches, int rows, int tile) {
             case NORM_GRU_CELL_BACKWARD: entry.threads<norm_gru_cell_backward_at>(); break;
             case SILU_FORWARD: entry.threads<silu_forward_at>(); break;
             case SILU_BACKWARD: entry.threads<silu_backward_at>(); break;
+            case UNIMIX_FORWARD: entry.warps<unimix_forward_at>(); break;
+            case UNIMIX_BACKWARD: entry.warps<unimix_backward_at>(); break;
         }
         __syncthreads();
     }

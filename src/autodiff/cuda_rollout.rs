@@ -22,7 +22,7 @@ use crate::device::cuda::kernels::{
     GaussianForward, GruCellBackward, GruCellForward, In, Kernels, LinearBackwardInput, LinearForward, Listed,
     MaskBackward, MaskForward, NormBackward, NormForward, NormGruCellBackward, NormGruCellForward, Out, Rollout,
     RolloutTranspose, SampleOnehotBackward, SampleOnehotForward, SampleTanhNormalBackward, SampleTanhNormalForward,
-    SiluBackward, SiluForward, SumBackward, SumForward,
+    SiluBackward, SiluForward, SumBackward, SumForward, UnimixBackward, UnimixForward,
 };
 use crate::device::cuda::{Arg, Buffer};
 
@@ -77,7 +77,7 @@ pub(super) struct Region {
 }
 
 /// The kernels that `rollout` knows, in the order of its enumeration `Known`.
-const KNOWN: [usize; 24] = [
+const KNOWN: [usize; 26] = [
     LinearForward::NUMBER,
     LinearBackwardInput::NUMBER,
     ActivationForward::NUMBER,
@@ -102,6 +102,8 @@ const KNOWN: [usize; 24] = [
     NormGruCellBackward::NUMBER,
     SiluForward::NUMBER,
     SiluBackward::NUMBER,
+    UnimixForward::NUMBER,
+    UnimixBackward::NUMBER,
 ];
 
 /// Words of a table for each launch: the kernel, the elements of a row, the arguments. `WORDS` of `kernels/rollout.cu`.

@@ -301,6 +301,10 @@ keys! {
         discount_weights: bool = true, Any, fixed;
         /// Weight of the actor's loss in what the value head minimises; above 0 the value is also pulled towards larger returns.
         value_actor_grad: f64 = 0.0, AtLeast(0.0), fixed;
+        /// Share of the uniform distribution in that of a discrete actor's actions.
+        actor_unimix: f64 = 0.0, Within(0.0, 0.5), fixed;
+        /// Weight in the actor's loss of the mean of -ln pi over all actions, which lets no action become unthinkable; needs reinforce or mixed.
+        actor_log_barrier: f64 = 0.0, AtLeast(0.0), fixed;
         /// Weight of the actor's entropy in its loss.
         actor_entropy: f64 = 0.0, AtLeast(0.0), fixed;
         /// Share by which a slow copy of the value head follows it in every update and provides targets; 0 means no copy.

@@ -272,6 +272,7 @@ const V3_SMALL: Preset = Preset {
         ("discount", "0.997", "horizon of 333: 1 - 1/333"),
         ("actor_grad", "reinforce", "ac_grads: false"),
         ("actor_entropy", "3e-4", "imag_loss.actent"),
+        ("actor_unimix", "0.01", "policy_dist_disc.unimix"),
         ("return_norm", "true", "retnorm"),
         ("slow_value", "0.02", "slowvalue.rate"),
         ("model_lr", "1e-4", "arXiv 2301.04104v1, table of hyper parameters, for Adam"),

@@ -35,8 +35,10 @@ pub fn act<R: Real>(g: &mut Graph<R>, model: &Model, feat: &[Var], noise: Var) -
     let layer = mlp(g, model, "actor", model.config.actor_layers, feat);
     match model.actions {
         Actions::Discrete(n) => {
-            let (action, _) = g.sample_onehot(layer, noise, n, 0.0);
-            Act { action, dist: ActDist::OneHot(layer) }
+            let unimix = model.config.actor_unimix;
+            let logits = if unimix > 0.0 { g.unimix(layer, n, unimix) } else { layer };
+            let (action, _) = g.sample_onehot(logits, noise, n, 0.0);
+            Act { action, dist: ActDist::OneHot(logits) }
         }
         Actions::Continuous(_) => {
             let constants = TanhNormal {

@@ -11,18 +11,20 @@
 //! (I5) value loss  =  mean w_t (-ln p(sg R_t | s_t))                                 eq. (8)
 //! (I6) mixed:      actor loss = -mean w_t [ (mix R_t + (1 - mix) ln pi(a_t | s_t) sg(R_t - v_t)) / range + entropy_weight H(pi) ]
 //! (I7) the value head minimises value loss + value_actor_grad actor loss
+//! (I8) log barrier:  (I4) and (I6) gain actor_log_barrier mean w_t [ -mean_a ln pi(a | s_t) ]
 //! ```
 //! Without `discount_weights` every w_t is 1.
 //! R_t and v_t contain the reward of state t itself. With (I3), as published, losses run over states 1 .. H-1: the start is a constant of the
 //! actor. With (I4) and (I6) they run over 0 .. H-1, since the first action is as good as any other to learn from. The actor sees stopped
 //! features; under (I3) its gradient flows through the actions into later states, rewards and values, and nowhere else. Source:
-//! danijar/dreamer `dreamer.py`, `_train`, `_imagine_ahead`; DreamerV2 eq. (6) for (I4) and (I6).
+//! danijar/dreamer `dreamer.py`, `_train`, `_imagine_ahead`; DreamerV2 eq. (6) for (I4) and (I6); Agarwal et al., "On the theory of policy
+//! gradient methods", 2021, for (I8). Unlike the entropy's, its gradient in the logits, pi - 1/A, does not vanish for an action that is never taken.
 
 use super::actor::{self, ActDist};
 use super::heads;
 use super::model::{Model, SLOW};
 use super::rssm::{State, img_step};
-use crate::autodiff::{Graph, Var};
+use crate::autodiff::{Graph, Plan, Var};
 use crate::base::Real;
 use crate::config::ActorGrad;
 use crate::ops::lambda_return::Discount;
@@ -59,6 +61,19 @@ pub struct Imagined {
     pub actions: Vec<Var>,
     /// The distributions that they were drawn from.
     pub dists: Vec<ActDist>,
+}
+
+/// Inputs that hold one number each and never change.
+const DISCOUNT: &str = "behavior.discount";
+const UNIFORM: &str = "behavior.uniform";
+
+/// Writes the inputs of a traced behavior that never change: the discount, and the probabilities of a uniform distribution over actions.
+pub fn write_constants<R: Real>(plan: &mut Plan<R>, model: &Model) {
+    for (name, number) in [(DISCOUNT, model.config.discount), (UNIFORM, 1.0 / model.actions.size() as f64)] {
+        if let Some(input) = plan.input(name) {
+            plan.input_mut(input).fill(R::of(number));
+        }
+    }
 }
 
 /// Traces H steps of imagination from `start` [N, ..], with noise [H, N, S] and [H, N, A]. No gradient flows into the start, or into the
@@ -128,7 +143,7 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
         let p = match predicted {
             Some(p) => g.stop(p),
             // The discount as a tensor that nothing writes but the host, once.
-            None => g.input("behavior.discount", &[steps, n]),
+            None => g.input(DISCOUNT, &[steps, n]),
         };
         g.cumulative_discount(p, None) // (I2)
     });
@@ -174,7 +189,14 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
         let range = g.input("behavior.inverse_range", &[1]);
         let scaled = g.mul(policy, range);
         let bonus = weighted_mean(g, entropy);
-        (g.sum(&[(scaled, 1.0), (bonus, -c.actor_entropy)]), Some(range))
+        let mut terms = vec![(scaled, 1.0), (bonus, -c.actor_entropy)];
+        if c.actor_log_barrier > 0.0 {
+            // (I8)
+            let uniform = g.input(UNIFORM, &[h * n, model.actions.size()]);
+            let barrier = g.categorical_nll(logits, uniform, None, &[model.actions.size()]);
+            terms.push((weighted_mean(g, barrier), c.actor_log_barrier));
+        }
+        (g.sum(&terms), Some(range))
     } else {
         // (I3)
         let gain = weighted_mean(g, returns);

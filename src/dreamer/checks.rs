@@ -129,6 +129,9 @@ pub fn whole_losses() -> Vec<WholeLoss> {
                 dense_act: Activation::Silu,
                 reward_dist: ScalarDist::SymlogNormal,
                 value_dist: ScalarDist::SymlogNormal,
+                actor_grad: ActorGrad::Reinforce,
+                actor_unimix: 0.1,
+                actor_log_barrier: 0.2,
                 ..tiny()
             },
         ),

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::behavior::{Behavior, behavior};
+use super::behavior::{Behavior, behavior, write_constants};
 use super::init::follow_value;
 use super::model::{GROUPS, Model};
 use super::rssm::Dist;
@@ -174,9 +174,7 @@ impl<R: Real> TrainStep<R> {
         let c = &model.config;
         let Trace { graph, batch, world, behavior, scalars, sweeps } = trace(model, &params.layout, noise);
         let mut plan = compile(graph, &sweeps, pool.clone());
-        if let Some(discount) = plan.input("behavior.discount") {
-            plan.input_mut(discount).fill(R::of(c.discount));
-        }
+        write_constants(&mut plan, model);
         let decays = GROUPS
             .iter()
             .map(|&group| {

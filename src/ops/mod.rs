@@ -30,5 +30,6 @@ pub mod silu;
 mod softmax;
 pub mod symlog;
 pub mod twohot;
+pub mod unimix;
 
 pub use activation::Activation;

@@ -42,6 +42,7 @@ pub const OPS: &[&str] = &[
     "symlog",
     "twohot_mean",
     "twohot_nll",
+    "unimix",
     "weighted_normal_nll",
 ];
 
@@ -202,6 +203,7 @@ pub fn cases() -> Vec<Case> {
             vec![g.sample_onehot(v[0], v[1], 4, unimix).1]
         }));
     }
+    all.push(case("unimix", &[("a", &[5, 12])], |g, v| vec![g.unimix(v[0], 4, 0.05)]));
     all.push(case(
         "kl_gaussian",
         &[("mq", &[7, 3]), ("std_q", &[7, 3]), ("mp", &[7, 3]), ("std_p", &[7, 3])],

@@ -52,6 +52,7 @@ const ROOMS: &[Room] = rooms! {
     "softmax": "What the rooms of categorical variables share; it has no equation of its own in the paper.",
     "symlog": "DreamerV3 eq. (1): vector observations, and heads that predict the symlog of a number; DreamerV1 has neither.",
     "twohot": "DreamerV3: heads that predict a distribution over fixed bins; DreamerV1 has a normal head instead.",
+    "unimix": "DreamerV3: one percent of the actor's distribution is uniform; DreamerV1 has no such share.",
 };
 
 impl Room {

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::device::Pool;
 #[cfg(feature = "cuda")]
 use crate::device::cuda::kernels::Kernels;
-use crate::dreamer::behavior::{behavior, imagine};
+use crate::dreamer::behavior::{behavior, imagine, write_constants};
 use crate::dreamer::rssm::{State, observe};
 use crate::dreamer::step::{NoiseSource, TrainStep};
 use crate::dreamer::{Actions, Model, Observation};
@@ -118,9 +118,7 @@ fn part(model: &Model, mode: BenchMode, params: &Params<f32>, pool: &Arc<Pool>, 
     }
     let mut plan = compile(g, &sweeps, pool.clone());
     [stoch, deter, noise, action_noise].into_iter().for_each(|v| fill(&mut plan, v, model, false));
-    if let Some(discount) = plan.input("behavior.discount") {
-        plan.input_mut(discount).fill(model.config.discount as f32);
-    }
+    write_constants(&mut plan, model);
     Part { plan, groups }
 }
 
