@@ -299,6 +299,25 @@ pub enum EnvsCommand {
     /// Play an environment and print each step as one line of JSON
     #[command(after_help = ROLLOUT_HELP)]
     Rollout(RolloutArgs),
+    /// How many steps more than the shortest path a searcher needs that sees only what an agent sees
+    #[command(after_help = "Example:\n  dreamer-fast envs search --task Simple-10x10")]
+    Search(SearchArgs),
+}
+
+/// `dreamer-fast envs search`.
+#[derive(Debug, Clone, Args)]
+pub struct SearchArgs {
+    /// Environment, as `envs list` names it: one room without doors and objects
+    #[arg(long, value_name = "ID")]
+    pub task: String,
+
+    /// Episodes to play
+    #[arg(long, value_name = "N", default_value = "500", value_parser = count)]
+    pub episodes: usize,
+
+    /// Which episodes: those that `eval` plays with this seed, on layouts that training never sees
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
 }
 
 const ROLLOUT_HELP: &str = "\

@@ -99,6 +99,8 @@ pub struct Row {
     pub entropies: [f64; 2],
     /// Entropy in nats of the actor's distribution, for discrete actions.
     pub action_entropy: Option<f64>,
+    /// The probability that the actor gives to each action `[A]`, for discrete actions.
+    pub chances: Option<Vec<f64>>,
 }
 
 impl Row {
@@ -260,6 +262,7 @@ fn row(world: &World, env: &dyn Env, readout: &Readout<f32>, seat: usize, action
         kl: f64::from(readout.kl()[seat]),
         entropies: readout.entropies(seat),
         action_entropy: readout.action_entropy(seat),
+        chances: readout.action_chances(seat),
     }
 }
 
