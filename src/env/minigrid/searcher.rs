@@ -140,7 +140,9 @@ impl Searcher {
                         })
                         .product();
                     if weight > 0.0 {
-                        for &cell in cells.iter().filter(|&&cell| self.known[self.at(cell)] == Known::Unseen && inside(cell)) {
+                        for &cell in
+                            cells.iter().filter(|&&cell| self.known[self.at(cell)] == Known::Unseen && inside(cell))
+                        {
                             likely[self.at(cell)] += weight;
                         }
                     }

@@ -123,7 +123,10 @@ impl Paths {
     /// Everything.
     pub fn json(&self) -> Value {
         let (all, each) = self.wasteful();
-        let paths = self.paths.iter().map(|p| json!({ "episode": p.episode, "actions": p.actions, "waste": p.waste, "chance": p.chance }));
+        let paths = self
+            .paths
+            .iter()
+            .map(|p| json!({ "episode": p.episode, "actions": p.actions, "waste": p.waste, "chance": p.chance }));
         json!({
             "excess": self.excess(),
             "chance_of_the_plan_where_wasteful": self.chance(),
