@@ -15,9 +15,9 @@ use dreamer_fast::dreamer::readout::{Readout, Step};
 use dreamer_fast::env::Env;
 use dreamer_fast::replay::{Obs, Replay};
 use dreamer_fast::run::agent::Agent;
-use dreamer_fast::run::diagnose::play::{Place, Play, Player, Row, act, play, see};
+use dreamer_fast::run::diagnose::play::{Episode, Place, Play, Player, Row, act, play, see};
 use dreamer_fast::run::diagnose::symbols::Symbols;
-use dreamer_fast::run::diagnose::{batches, imagination, open_loop, value};
+use dreamer_fast::run::diagnose::{batches, imagination, open_loop, paths, value};
 use dreamer_fast::run::world::World;
 use serde_json::Value;
 
@@ -58,6 +58,7 @@ fn row(env: &dyn Env, reward: f64, terminated: bool) -> Row {
         kl: 0.0,
         entropies: [0.0; 2],
         action_entropy: None,
+        chances: None,
     }
 }
 
@@ -86,6 +87,38 @@ fn the_optimum_is_the_discounted_reward_of_the_plan_that_one_finds_by_hand() {
     close(best(env, 0.0, false), 0.99_f64.powi(3) * reward(7.0));
     // Nothing comes after the end.
     close(best(env, 0.9, true), 0.9);
+}
+
+/// A detour in Empty-5x5 by hand: a turn that has to be undone wastes two steps, an action without effect one.
+#[test]
+fn wasted_steps_add_up_to_what_a_path_has_too_many() {
+    const DROP: usize = 4;
+    let agent = agent("MiniGrid-Empty-5x5-v0", &[]);
+    let mut envs = agent.world.envs(1).unwrap();
+    let env = envs.env_mut(0);
+    let script = [FORWARD, FORWARD, LEFT, DROP, RIGHT, RIGHT, FORWARD, FORWARD];
+    let chances: Vec<f64> = vec![0.125, 0.25, 0.125, 0.125, 0.125, 0.125, 0.125];
+    let row = |env: &dyn Env, action, reward, ended| Row {
+        action,
+        chances: Some(chances.clone()),
+        ..self::row(env, reward, ended)
+    };
+    let mut rows = vec![row(env, vec![0.0; 7], 0.0, false)];
+    for action in one_hot(&agent.world, &script) {
+        let outcome = act(&agent.world, env, &action);
+        rows.push(row(env, action, outcome.reward, outcome.ended()));
+    }
+    let solved = Episode { rows: rows.clone(), success: true, total: 0.9 };
+    // What did not succeed has no length to compare.
+    let failed = Episode { rows: rows[..4].to_vec(), success: false, total: 0.0 };
+    let play = Play { player: Player::Sampled, episodes: vec![failed, solved], unseen: true };
+    let measured = paths::measure(&agent, &play).unwrap();
+    let [path] = &measured.paths[..] else { panic!("{measured:?}") };
+    assert_eq!((path.episode, &path.actions[..], &path.waste[..]), (1, &script[..], &[0, 0, 2, 1, 0, 0, 0, 0][..]));
+    assert_eq!(measured.excess(), Some(3.0));
+    // In place of the turn to the left the plan turns right; in place of the drop, where both turns are as good, left.
+    assert_eq!(path.chance[2..4], [0.25, 0.125]);
+    assert_eq!(measured.chance(), Some(0.1875));
 }
 
 #[test]

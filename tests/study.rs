@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use dreamer_fast::base::files::Lock;
 use dreamer_fast::config::PRESETS;
 use dreamer_fast::run::study::plan::Plan;
+use serde_json::{Value, json};
 
 /// A folder with a plan, emptied first.
 struct Study(PathBuf);
@@ -100,6 +101,41 @@ fn what_is_finished_is_not_run_again_and_a_changed_plan_runs_what_is_missing() {
 
     let (code, text) = study.run(&["--only", "no-such-cell"]);
     assert!(code == Some(1) && text.contains("no-such-cell"), "{text}");
+}
+
+/// Empty-Random-5x5 has 32 starts, of which 8 are kept from training.
+#[test]
+fn a_task_with_few_layouts_can_be_judged_by_all_of_them() {
+    let few = plan(300, "[0]", &format!("{QUICK}, time_limit = 20")).replace("Empty-5x5", "Empty-Random-5x5");
+    let all = few.replace("time_limit = 20", "time_limit = 20, eval_layouts = \"all\"");
+    let study = Study::new("few", &few.replace("episodes = 4", "episodes = 400"));
+    let cell = "empty-debug-seed0";
+    assert_eq!(study.run(&[]).0, Some(0));
+    let unseen: Value = serde_json::from_str(&study.record(cell).unwrap()).unwrap();
+    assert_eq!((&unseen["layouts"], &unseen["unseen"], &unseen["on_unseen"]), (&json!(8), &json!(true), &json!(null)));
+
+    // The same run, judged anew.
+    study.write(&all.replace("episodes = 4", "episodes = 400"));
+    assert_eq!(study.run(&[]).0, Some(0));
+    let all: Value = serde_json::from_str(&study.record(cell).unwrap()).unwrap();
+    assert_eq!((&all["layouts"], &all["unseen"]), (&json!(32), &json!(false)));
+    for key in ["layouts", "greedy", "shortest_path"] {
+        assert_eq!(all["on_unseen"][key], unseen[key], "{key}");
+    }
+    assert!(all["greedy"] != unseen["greedy"] && all["shortest_path"] != unseen["shortest_path"]);
+
+    // And by hand.
+    let of = |layouts: &str| -> Value {
+        let run = study.out().join("runs").join(cell);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dreamer-fast"));
+        command.args(["eval", "--json", "--episodes", "400", "--layouts", layouts, "--logdir"]).arg(run);
+        serde_json::from_slice(&command.output().unwrap().stdout).unwrap()
+    };
+    for (layouts, record) in [("unseen", &unseen), ("all", &all)] {
+        let scores = of(layouts);
+        assert_eq!((&scores["layouts"], &scores["unseen"]), (&record["layouts"], &record["unseen"]));
+        assert_eq!(scores["greedy"]["return"]["mean"], record["greedy"]["return"]);
+    }
 }
 
 #[test]

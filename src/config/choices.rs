@@ -27,6 +27,16 @@ choice! {
 }
 
 choice! {
+    /// The layouts of a gridworld that evaluations play.
+    EvalLayouts {
+        /// those that training never sees (see `holdout`): what was learned, not what was memorised
+        Unseen = "unseen",
+        /// all, as often as the task itself deals them, and so comparable with scores that were published for the task
+        All = "all",
+    }
+}
+
+choice! {
     /// What happens to a reward before it is learned from.
     ClipRewards {
         /// rewards as the environment gives them

@@ -147,6 +147,8 @@ keys! {
         /// Share of a gridworld's layouts that training never sees: evaluations play only these. A layout belongs to one side by a
         /// checksum of itself, so the split is the same for every run. 0 keeps none apart: evaluations then only differ by seed.
         holdout: f64 = 0.25, Within(0.0, 0.9), fixed;
+        /// The layouts that evaluations play. Where a task has few, those that are kept from training are no fair sample of it.
+        eval_layouts: EvalLayouts = EvalLayouts::Unseen, Any, free;
         /// What a reward is multiplied by before it is learned from; scores and logs show rewards as they are.
         reward_scale: f64 = 1.0, Above(0.0), fixed;
         /// What happens to a reward, once scaled, before it is learned from.

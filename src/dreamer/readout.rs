@@ -182,6 +182,17 @@ impl<R: Real> Readout<R> {
         Some(Dist::Categorical(logits).entropy(row, width, 0.0))
     }
 
+    /// The probability of each action `[A]` for sequence `i`, for discrete actions.
+    pub fn action_chances(&self, i: usize) -> Option<Vec<f64>> {
+        let ActDist::OneHot(logits) = self.dist else { return None };
+        let width = self.model.actions.size();
+        let logits = self.plan.value(logits)[i * width..(i + 1) * width].iter().map(|l| l.f64());
+        let highest = logits.clone().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = logits.map(|l| (l - highest).exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        Some(weights.into_iter().map(|w| w / sum).collect())
+    }
+
     /// The actions [n, A] that the actor chooses in these states.
     pub fn choose(&self, choice: Choice, clock: Clock, actions: &mut [f32]) {
         match choice {

@@ -78,7 +78,7 @@ pub struct TrainArgs {
     pub eager: bool,
 
     /// The numbers that matrix products multiply; the rest is f32 [default: f32]
-    #[arg(long, value_name = "PRECISION", value_parser = precision_names())]
+    #[arg(long, value_name = "PRECISION", value_parser = names::<config::Precision>())]
     pub precision: Option<String>,
 
     /// Worker threads; the result does not depend on it [default: all cores]
@@ -139,9 +139,13 @@ pub struct EvalArgs {
     #[arg(long, value_name = "N", default_value = "500", value_parser = count)]
     pub episodes: usize,
 
-    /// Which fresh layouts: another seed, other layouts; none was ever trained on
+    /// Which episodes: another seed, other layouts
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+
+    /// Layouts to play [default: eval_layouts of the run]
+    #[arg(long, value_parser = choice::<config::EvalLayouts>())]
+    pub layouts: Option<config::EvalLayouts>,
 
     /// Print one JSON object instead of a table
     #[arg(long)]
@@ -302,6 +306,25 @@ pub enum EnvsCommand {
     /// Play an environment and print each step as one line of JSON
     #[command(after_help = ROLLOUT_HELP)]
     Rollout(RolloutArgs),
+    /// How many steps more than the shortest path a searcher needs that sees only what an agent sees
+    #[command(after_help = "Example:\n  dreamer-fast envs search --task Simple-10x10")]
+    Search(SearchArgs),
+}
+
+/// `dreamer-fast envs search`.
+#[derive(Debug, Clone, Args)]
+pub struct SearchArgs {
+    /// Environment, as `envs list` names it: one room without doors and objects
+    #[arg(long, value_name = "ID")]
+    pub task: String,
+
+    /// Episodes to play
+    #[arg(long, value_name = "N", default_value = "500", value_parser = count)]
+    pub episodes: usize,
+
+    /// Which episodes: those that `eval` plays with this seed, on layouts that training never sees
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
 }
 
 const ROLLOUT_HELP: &str = "\
@@ -408,11 +431,12 @@ fn device(text: &str) -> std::result::Result<Device, String> {
     Device::parse(text).ok_or_else(|| format!("it takes {}", Device::expects()))
 }
 
-fn precision_names() -> PossibleValuesParser {
-    let words = <config::Precision as Value>::CHOICES;
-    words.iter().map(|(word, doc)| PossibleValue::new(*word).help(doc.trim())).collect::<Vec<_>>().into()
+/// The words of a choice.
+fn names<T: Value>() -> PossibleValuesParser {
+    T::CHOICES.iter().map(|(word, doc)| PossibleValue::new(*word).help(doc.trim())).collect::<Vec<_>>().into()
 }
 
-fn precisions() -> impl TypedValueParser<Value = config::Precision> {
-    precision_names().map(|word| Value::parse(&word).expect("one of its words"))
+/// A choice by one of its words.
+fn choice<T: Value + Send + Sync + 'static>() -> impl TypedValueParser<Value = T> {
+    names::<T>().map(|word| T::parse(&word).expect("one of its words"))
 }

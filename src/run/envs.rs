@@ -13,6 +13,7 @@ pub fn command(args: &EnvsArgs) -> Result<ExitCode> {
     match &args.command {
         EnvsCommand::List => list(),
         EnvsCommand::Show { id } => show(id),
+        EnvsCommand::Search(search) => super::search::command(search),
         EnvsCommand::Rollout(rollout) => {
             let options = Options {
                 view: match rollout.obs {
@@ -86,13 +87,7 @@ fn show(id: &str) -> Result<ExitCode> {
         let steps = solve(&mut *env, spec.max_steps);
         let plan = steps.map_or(String::new(), |n| format!(", solved in {n} steps at best"));
         say!("\nseed {seed}{plan}");
-        // A picture has square tiles, so its aspect is that of the grid.
-        let picture = env.picture();
-        let area = cells.len() / 3;
-        let height = (1..=area)
-            .find(|&h| area.is_multiple_of(h) && h * picture.width == area / h * picture.height)
-            .expect("a layout is a rectangle");
-        let width = cells.len() / 3 / height;
+        let (width, height) = size(&*env, cells.len() / 3);
         for y in 0..height {
             let line: String = (0..width)
                 .map(|x| {
@@ -110,8 +105,17 @@ fn show(id: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Columns and rows of a grid of so many cells. A picture has square tiles, so its aspect is that of the grid.
+pub(super) fn size(env: &dyn env::Env, area: usize) -> (usize, usize) {
+    let picture = env.picture();
+    let height = (1..=area)
+        .find(|&h| area.is_multiple_of(h) && h * picture.width == area / h * picture.height)
+        .expect("a layout is a rectangle");
+    (area / height, height)
+}
+
 /// Steps of the expert from here to the end, on a copy of the state that is put back.
-fn solve(env: &mut dyn env::Env, limit: u32) -> Option<u32> {
+pub(super) fn solve(env: &mut dyn env::Env, limit: u32) -> Option<u32> {
     let state = env.save();
     let mut steps = None;
     for step in 1..=limit {

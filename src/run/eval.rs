@@ -1,4 +1,4 @@
-//! `dreamer-fast eval`: a trained agent on fresh layouts.
+//! `dreamer-fast eval`: a trained agent on fresh layouts, or on all.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use super::agent::Agent;
 use super::args::{CONFIG_FILE, EvalArgs};
 use super::checkpoint::{self, Loaded};
 use super::evaluate::{Scores, evaluate};
-use super::world::World;
+use super::world::{Split, World};
 use crate::base::{Error, Result, files};
 use crate::config::Resolved;
 use crate::device::Pool;
@@ -21,8 +21,9 @@ use crate::report::stdout::{self, say};
 /// Runs the command.
 pub fn command(args: &EvalArgs) -> Result<ExitCode> {
     let (mut agent, steps) = trained(&args.logdir)?;
-    let scores = evaluate(&mut agent, args.episodes, args.seed, Choice::Mode)?;
-    let sampled = evaluate(&mut agent, args.episodes, args.seed, Choice::Sample)?;
+    let split = args.layouts.map_or(agent.world.judged_by(), Split::of);
+    let scores = evaluate(&mut agent, args.episodes, args.seed, split, Choice::Mode)?;
+    let sampled = evaluate(&mut agent, args.episodes, args.seed, split, Choice::Sample)?;
     let goal = agent.world.model.actions.discrete();
     if args.json {
         let entry = |scores: &Scores| {
@@ -42,6 +43,7 @@ pub fn command(args: &EvalArgs) -> Result<ExitCode> {
             "episodes": args.episodes,
             "seed": args.seed,
             "layouts": scores.layouts,
+            "unseen": scores.unseen,
             "greedy": entry(&scores),
             "sampled": entry(&sampled),
         });

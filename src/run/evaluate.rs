@@ -1,4 +1,4 @@
-//! Playing episodes on layouts that training never sees.
+//! Playing episodes to judge an agent by, as a rule on layouts that training never sees.
 
 use super::agent::Agent;
 use super::collect::{as_action, explore};
@@ -45,9 +45,9 @@ pub fn layout_seed(seed: u64, episode: usize) -> u64 {
     u64::from(words[0]) | u64::from(words[1]) << 32
 }
 
-/// Plays `episodes` episodes. Episode k begins with the layout that `(seed, k)` stands for, whatever else is played; `choice` says whether the
-/// actor's mode is taken or a sample.
-pub fn evaluate(agent: &mut Agent, episodes: usize, seed: u64, choice: Choice) -> Result<Scores> {
+/// Plays `episodes` episodes on layouts of a split. Episode k begins with the layout that `(seed, k)` stands for, whatever else is played; `choice`
+/// says whether the actor's mode is taken or a sample.
+pub fn evaluate(agent: &mut Agent, episodes: usize, seed: u64, split: Split, choice: Choice) -> Result<Scores> {
     let seats = episodes.min(SEATS);
     let mut envs = agent.world.envs(seats)?;
     let mut policy = Policy::new(&agent.world.model, &agent.params, seats, false, &agent.pool);
@@ -75,7 +75,7 @@ pub fn evaluate(agent: &mut Agent, episodes: usize, seed: u64, choice: Choice) -
         for seat in 0..seats {
             let Some(episode) = playing[seat] else { continue };
             if fresh[seat] {
-                scores.unseen &= agent.world.reset(envs.env_mut(seat), Some(layout_seed(seed, episode)), Split::Test);
+                scores.unseen &= agent.world.reset(envs.env_mut(seat), Some(layout_seed(seed, episode)), split);
                 layouts.extend(envs.env(seat).layout());
             }
             let out = &mut policy.obs_mut()[seat * size..(seat + 1) * size];

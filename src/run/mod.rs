@@ -20,6 +20,7 @@ pub mod parity;
 pub mod probes;
 pub mod profile;
 pub mod rooms;
+pub mod search;
 pub mod study;
 pub mod train;
 pub mod world;

@@ -281,7 +281,8 @@ impl Run {
 
     fn test(&mut self, episodes: usize, display: &mut Progress) -> Result<()> {
         let seed = test_seed(self.agent.world.config().seed);
-        let greedy = evaluate(&mut self.agent, episodes, seed, Choice::Mode)?;
+        let split = self.agent.world.judged_by();
+        let greedy = evaluate(&mut self.agent, episodes, seed, split, Choice::Mode)?;
         let (success, total) = (Scores::mean(&greedy.successes), Scores::mean(&greedy.returns));
         let mut scalars = vec![("test/return", total), ("test/length", Scores::mean(&greedy.lengths))];
         let mut line = format!("step {:>7}: return {total:.3}", progress::grouped(self.steps));
@@ -317,7 +318,8 @@ impl Run {
     /// The last evaluation and the summary.
     fn finish(&mut self) -> Result<()> {
         let c = self.agent.world.config().clone();
-        let scores = evaluate(&mut self.agent, c.final_eval_episodes, test_seed(c.seed), Choice::Mode)?;
+        let split = self.agent.world.judged_by();
+        let scores = evaluate(&mut self.agent, c.final_eval_episodes, test_seed(c.seed), split, Choice::Mode)?;
         let logdir = self.logdir.display();
         say!(
             "\n{} after {} environment steps and {} updates",

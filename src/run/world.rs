@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::objects::{OBJECTS, ObjectTiles};
 use crate::base::{Result, files};
-use crate::config::{ClipRewards, Config, Observation as View};
+use crate::config::{ClipRewards, Config, EvalLayouts, Observation as View};
 use crate::dreamer::{self, Model};
 use crate::env::{self, Env, VecEnv};
 use crate::ops::symlog::symlog;
@@ -20,6 +20,18 @@ pub enum Split {
     Train,
     /// Those that are kept for evaluation.
     Test,
+    /// Both, as the task itself deals them.
+    Any,
+}
+
+impl Split {
+    /// The layouts that evaluations play.
+    pub fn of(layouts: EvalLayouts) -> Split {
+        match layouts {
+            EvalLayouts::Unseen => Split::Test,
+            EvalLayouts::All => Split::Any,
+        }
+    }
 }
 
 /// The task of a run.
@@ -95,11 +107,17 @@ impl World {
         Some(if share < self.config().holdout { Split::Test } else { Split::Train })
     }
 
+    /// The layouts that evaluations play by the settings.
+    pub fn judged_by(&self) -> Split {
+        Split::of(self.config().eval_layouts)
+    }
+
     /// Begins an episode on a layout of this side: resets, with the seed if one is given, until one comes up. Worlds with few layouts may have
-    /// none on a side; after a hundred tries any will do, and the result is false. It is true for worlds without layouts.
+    /// none on a side; after a hundred tries any will do. Whether the layout is surely of one side: false then, and for [`Split::Any`]; true for
+    /// worlds without layouts.
     pub fn reset(&self, env: &mut dyn Env, seed: Option<u64>, split: Split) -> bool {
         env.reset(seed);
-        if self.config().holdout == 0.0 {
+        if self.config().holdout == 0.0 || split == Split::Any {
             return env.layout().is_none();
         }
         for _ in 0..PATIENCE {

@@ -9,6 +9,7 @@
 //! | [`task`] | what a family must say about itself |
 //! | [`room_grid`] | layouts of equal rooms with doors between them |
 //! | [`expert`] | shortest plans |
+//! | [`searcher`] | what can be reached without seeing everything |
 //! | [`snapshot`] | exact states as bytes |
 //! | one file per family | its layout, and its rules where they differ |
 //!
@@ -20,6 +21,7 @@ pub mod expert;
 pub mod grid;
 pub mod gridworld;
 pub mod room_grid;
+pub mod searcher;
 pub mod sight;
 pub mod snapshot;
 pub mod task;

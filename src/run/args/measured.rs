@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{SettingsArgs, count, device, precisions, preset_names};
+use super::{SettingsArgs, choice, count, device, preset_names};
 use crate::base::{Error, Result};
 use crate::config::value::Value;
 use crate::config::{self, Device, Resolved};
@@ -37,7 +37,7 @@ pub struct BenchArgs {
     pub threads: usize,
 
     /// The numbers that matrix products multiply
-    #[arg(long, default_value = "f32", value_parser = precisions())]
+    #[arg(long, default_value = "f32", value_parser = choice::<config::Precision>())]
     pub precision: config::Precision,
 
     /// Where it runs: auto, cpu, cuda, cuda:N or emulated; parts of a training step only
@@ -161,7 +161,7 @@ pub struct ProfileArgs {
     pub set: Vec<String>,
 
     /// The numbers that matrix products multiply, with `--config`; a run has a setting for it
-    #[arg(long, value_parser = precisions(), requires = "config")]
+    #[arg(long, value_parser = choice::<config::Precision>(), requires = "config")]
     pub precision: Option<config::Precision>,
 
     /// Where the update runs: cpu, whose time is measured, or emulated, where what kernels do is counted

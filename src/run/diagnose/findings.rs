@@ -18,6 +18,9 @@ const MARGIN: f64 = 0.01;
 const COLLAPSED: f64 = 0.2;
 /// Success from which on an actor may be as sure of itself as it likes.
 const SOLVED: f64 = 0.95;
+/// Steps beyond the shortest plan from which on a path is a detour, and the probability of the plan's action below which it is no longer tried.
+const DETOUR: f64 = 0.5;
+const UNTRIED: f64 = 0.02;
 /// Share of states below free nats from which on the prior can be said to learn nothing.
 const MOST: f64 = 0.95;
 
@@ -164,6 +167,15 @@ fn behaviour(found: &mut Findings, d: &Diagnosis, m: &Measured) {
             found.add("entropy", format!("the actor is all but uniform: entropy {entropy:.2} of at most {most:.2}"));
         }
     }
+    if let (Some(excess), Some(chance)) = (m.paths.excess(), m.paths.chance())
+        && excess > DETOUR
+        && chance < UNTRIED
+    {
+        let text = format!(
+            "the actor has settled on detours of {excess:.1} steps: where it leaves the shortest plan, that plan's action has probability {chance:.4}"
+        );
+        found.add("detours", text);
+    }
     if let Some(explained) = m.values.explained().filter(|&explained| explained < POOR) {
         found.add("explained", format!("values explain {explained:.2} of the variance of the returns that followed"));
     }
@@ -215,6 +227,7 @@ mod tests {
     use crate::run::diagnose::batches::Batches;
     use crate::run::diagnose::imagination::Imagination;
     use crate::run::diagnose::latent::Latent;
+    use crate::run::diagnose::paths::{Path, Paths};
     use crate::run::diagnose::play::{Episode, Play};
     use crate::run::diagnose::value::Values;
 
@@ -256,7 +269,7 @@ mod tests {
             steps: 1000,
             has_goal: true,
             actions: Some(7),
-            plays: vec![Measured { play, open_loop, latent, values, imagination }],
+            plays: vec![Measured { play, open_loop, latent, values, paths: Paths::default(), imagination }],
             random: vec![(true, 1.0, 5), (false, 0.0, 9)],
             batches: Some(Batches { rows: 100, stored_reward: 0.01, stored_end: 0.01, drawn: vec![(0.02, 0.02)] }),
         }
@@ -322,6 +335,13 @@ mod tests {
                     d.plays[0].play.episodes[0].success = false;
                 }),
                 "the actor's entropy is 0.03 at success 0.67: collapsed",
+            ),
+            (
+                after(|d| {
+                    let path = Path { episode: 0, actions: vec![0, 2], waste: vec![2, 0], chance: vec![0.001, 1.0] };
+                    d.plays[0].paths = Paths { paths: vec![path], actions: 7 };
+                }),
+                "the actor has settled on detours of 2.0 steps: where it leaves the shortest plan, that plan's action has probability 0.0010",
             ),
             (
                 after(|d| d.plays[0].latent.action_entropy = ratio(19.4, 10.0)),

@@ -6,6 +6,7 @@
 //! | [`open_loop`] | prediction by horizon; [`symbols`] reads cells, [`probe`] the agent's place |
 //! | [`latent`] | divergence, entropies |
 //! | [`value`] | values against returns and the optimum |
+//! | [`paths`] | steps that a shortest plan would not take |
 //! | [`imagination`] | imagined success against real success |
 //! | [`batches`] | rewards in the replay and in batches |
 //! | [`stats`] | ratios with intervals, explained variance, PSNR |
@@ -19,6 +20,7 @@ pub mod findings;
 pub mod imagination;
 pub mod latent;
 pub mod open_loop;
+pub mod paths;
 pub mod play;
 pub mod plots;
 pub mod probe;
@@ -43,6 +45,7 @@ use batches::Batches;
 use imagination::Imagination;
 use latent::Latent;
 use open_loop::OpenLoop;
+use paths::Paths;
 use play::{Play, Player};
 use symbols::Symbols;
 use value::Values;
@@ -57,6 +60,8 @@ pub struct Measured {
     pub latent: Latent,
     /// Values.
     pub values: Values,
+    /// Steps against shortest plans.
+    pub paths: Paths,
     /// Imagined success.
     pub imagination: Imagination,
 }
@@ -115,8 +120,9 @@ pub fn diagnose(
         let open_loop = open_loop::measure(agent, &play, symbols.as_mut(), horizon)?;
         let latent = latent::measure(agent.world.config(), &play);
         let values = value::measure(agent, &play)?;
+        let paths = paths::measure(agent, &play)?;
         let imagination = imagination::measure(agent, &play, symbols.as_ref())?;
-        measured.push(Measured { play, open_loop, latent, values, imagination });
+        measured.push(Measured { play, open_loop, latent, values, paths, imagination });
     }
     let actions = agent.world.model.actions;
     Ok(Diagnosis {
@@ -142,6 +148,7 @@ pub fn write(diagnosis: &Diagnosis, out: &Path) -> Result<()> {
         ("open_loop", by_play(&|m| m.open_loop.json())),
         ("latent", by_play(&|m| m.latent.json(config))),
         ("value", by_play(&|m| m.values.json())),
+        ("paths", by_play(&|m| m.paths.json())),
         ("imagination", by_play(&|m| m.imagination.json())),
         ("batches", diagnosis.batches.as_ref().map_or(json!(null), Batches::json)),
         ("summary", summary::json(diagnosis)),

@@ -9,7 +9,7 @@ use crate::env::{Env, Outcome, VecEnv};
 use crate::replay::Obs;
 use crate::run::agent::Agent;
 use crate::run::collect::{as_action, random_action};
-use crate::run::world::{Split, World};
+use crate::run::world::World;
 
 /// Episodes played side by side.
 const SEATS: usize = 64;
@@ -69,7 +69,7 @@ impl Player {
             return Ok(true);
         }
         let mut envs = world.envs(1)?;
-        world.reset(envs.env_mut(0), Some(layout_seed(0)), Split::Test);
+        world.reset(envs.env_mut(0), Some(layout_seed(0)), world.judged_by());
         Ok(envs.env_mut(0).expert().is_some())
     }
 }
@@ -99,6 +99,8 @@ pub struct Row {
     pub entropies: [f64; 2],
     /// Entropy in nats of the actor's distribution, for discrete actions.
     pub action_entropy: Option<f64>,
+    /// The probability that the actor gives to each action `[A]`, for discrete actions.
+    pub chances: Option<Vec<f64>>,
 }
 
 impl Row {
@@ -186,10 +188,11 @@ pub fn play(agent: &mut Agent, count: usize, player: Player) -> Result<Play> {
     let mut envs = agent.world.envs(seats)?;
     let mut readout = Readout::new(&agent.world.model, &agent.params, seats, Step::Posterior, &agent.pool);
     let mut play = Play { player, episodes: Vec::new(), unseen: true };
+    let split = agent.world.judged_by();
     for first in (0..count).step_by(seats) {
         let group = seats.min(count - first);
         for seat in 0..group {
-            play.unseen &= agent.world.reset(envs.env_mut(seat), Some(layout_seed(first + seat)), Split::Test);
+            play.unseen &= agent.world.reset(envs.env_mut(seat), Some(layout_seed(first + seat)), split);
         }
         let clock = Clock { seed: NOISE, step: (first as u64) << 32 };
         play.episodes.extend(play_group(agent, &mut envs, &mut readout, group, player, clock));
@@ -259,6 +262,7 @@ fn row(world: &World, env: &dyn Env, readout: &Readout<f32>, seat: usize, action
         kl: f64::from(readout.kl()[seat]),
         entropies: readout.entropies(seat),
         action_entropy: readout.action_entropy(seat),
+        chances: readout.action_chances(seat),
     }
 }
 
@@ -269,7 +273,7 @@ pub fn play_at_random(world: &World, count: usize) -> Result<Vec<(bool, f64, usi
     let mut action = vec![0.0; world.model.actions.size()];
     let mut scores = Vec::new();
     for episode in 0..count {
-        world.reset(env, Some(layout_seed(episode)), Split::Test);
+        world.reset(env, Some(layout_seed(episode)), world.judged_by());
         let mut rng = Philox::new(NOISE, stream::ROLLOUT, episode as u64);
         let (mut total, mut length) = (0.0, 0);
         loop {

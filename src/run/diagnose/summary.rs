@@ -38,6 +38,8 @@ fn lines(d: &Diagnosis) -> Vec<Line> {
     }
     add("return", "return", 3, &|m| of_episodes(m, &|e| e.total));
     add("length", "length", 1, &|m| of_episodes(m, &|e| e.rows.len() as f64 - 1.0));
+    add("excess_path", "  steps beyond the shortest plan", 2, &|m| vec![m.paths.excess()]);
+    add("missed_chance", "  probability of the plan's action where left", 3, &|m| vec![m.paths.chance()]);
     let shown = |m: &Measured, f: &dyn Fn(&Horizon) -> Option<f64>| {
         SHOWN.iter().filter_map(|&h| m.open_loop.horizons.get(h)).map(f).collect::<Vec<_>>()
     };

@@ -1,7 +1,7 @@
 //! What a trained cell is worth: greedy, sampled and random play and the shortest way, over the same fresh episodes.
 
 use super::plan::Cell;
-use super::record::{Folder, Record, Score, training};
+use super::record::{Folder, Record, Score, Unseen, training};
 use crate::base::{Philox, Result, files, philox::stream};
 use crate::dreamer::policy::Choice;
 use crate::env::{Action, Env};
@@ -27,10 +27,15 @@ pub fn measure(folder: &Folder, cell: &Cell, episodes: usize) -> Result<Record> 
     let logdir = folder.run(&cell.name);
     let (mut agent, steps) = trained(&logdir)?;
     let goal = agent.world.model.actions.discrete();
-    let greedy = evaluate(&mut agent, episodes, SEED, Choice::Mode)?;
-    let sampled = evaluate(&mut agent, episodes, SEED, Choice::Sample)?;
-    let random = play_at_random(&agent, episodes)?;
-    let shortest = shortest_paths(&agent.world, episodes)?;
+    let split = agent.world.judged_by();
+    let greedy = evaluate(&mut agent, episodes, SEED, split, Choice::Mode)?;
+    let sampled = evaluate(&mut agent, episodes, SEED, split, Choice::Sample)?;
+    let random = play_at_random(&agent, episodes, split)?;
+    let shortest = shortest_paths(&agent.world, episodes, split)?;
+    let on_unseen = match split {
+        Split::Any => unseen(&mut agent, episodes)?,
+        _ => None,
+    };
     let (curve, train_seconds) = training(&logdir)?;
     if !matches!(agent.world.model.observation, crate::dreamer::Observation::Vector { .. }) {
         draw(folder, cell, &mut agent)?;
@@ -49,8 +54,24 @@ pub fn measure(folder: &Folder, cell: &Cell, episodes: usize) -> Result<Record> 
         random: score(&random, goal),
         shortest_path: shortest.as_deref().map(Scores::mean),
         excess_path: shortest.as_deref().and_then(|shortest| excess(&greedy, shortest)),
+        on_unseen,
         curve,
     })
+}
+
+/// The greedy policy on layouts that training never saw; `None` where the task has too few to keep any.
+fn unseen(agent: &mut Agent, episodes: usize) -> Result<Option<Unseen>> {
+    let greedy = evaluate(agent, episodes, SEED, Split::Test, Choice::Mode)?;
+    if !greedy.unseen {
+        return Ok(None);
+    }
+    let shortest = shortest_paths(&agent.world, episodes, Split::Test)?;
+    Ok(Some(Unseen {
+        layouts: greedy.layouts,
+        greedy: score(&greedy, agent.world.model.actions.discrete()),
+        shortest_path: shortest.as_deref().map(Scores::mean),
+        excess_path: shortest.as_deref().and_then(|shortest| excess(&greedy, shortest)),
+    }))
 }
 
 fn score(scores: &Scores, goal: bool) -> Score {
@@ -69,14 +90,14 @@ fn excess(scores: &Scores, shortest: &[f64]) -> Option<f64> {
 }
 
 /// The episodes of [`evaluate`], played by uniformly random actions.
-fn play_at_random(agent: &Agent, episodes: usize) -> Result<Scores> {
+fn play_at_random(agent: &Agent, episodes: usize, split: Split) -> Result<Scores> {
     let mut envs = agent.world.envs(1)?;
     let env = envs.env_mut(0);
     let actions = agent.world.model.actions;
     let mut action = vec![0.0; actions.size()];
     let mut scores = Scores::default();
     for k in 0..episodes {
-        agent.world.reset(env, Some(layout_seed(SEED, k)), Split::Test);
+        agent.world.reset(env, Some(layout_seed(SEED, k)), split);
         let mut rng = Philox::new(SEED, stream::ROLLOUT, k as u64);
         let (mut total, mut length) = (0.0, 0);
         let success = loop {
@@ -108,7 +129,7 @@ fn repeated(world: &World, env: &mut dyn Env, action: Action) -> crate::env::Out
 }
 
 /// Steps of the expert in the episodes of [`evaluate`]; `None` where there is no expert, or an episode that it does not solve.
-fn shortest_paths(world: &World, episodes: usize) -> Result<Option<Vec<f64>>> {
+fn shortest_paths(world: &World, episodes: usize, split: Split) -> Result<Option<Vec<f64>>> {
     // A plan is in steps of the world, not in repeated actions.
     if world.config().action_repeat > 1 {
         return Ok(None);
@@ -117,7 +138,7 @@ fn shortest_paths(world: &World, episodes: usize) -> Result<Option<Vec<f64>>> {
     let env = envs.env_mut(0);
     let mut paths = Vec::with_capacity(episodes);
     for k in 0..episodes {
-        world.reset(env, Some(layout_seed(SEED, k)), Split::Test);
+        world.reset(env, Some(layout_seed(SEED, k)), split);
         let mut length = 0;
         loop {
             let Some(action) = env.expert() else { return Ok(None) };

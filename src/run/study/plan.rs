@@ -267,7 +267,7 @@ fn cell(
 /// Only what differs from DreamerV1 counts, so that a key which comes to exist later leaves old results as they are.
 fn checksum(resolved: &Resolved) -> String {
     let (config, default) = (&resolved.config, Config::default());
-    let counts = |name: &str, free: bool| !free || ["steps", "eval_noise"].contains(&name);
+    let counts = |name: &str, free: bool| !free || ["steps", "eval_noise", "eval_layouts"].contains(&name);
     let lines: String = KEYS
         .iter()
         .filter(|key| counts(key.name, key.free_on_resume))

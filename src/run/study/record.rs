@@ -25,6 +25,21 @@ pub struct Score {
     pub length: f64,
 }
 
+/// The greedy policy on layouts that training never saw, where the other scores of a cell are over all.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Unseen {
+    /// Different layouts among the episodes.
+    pub layouts: usize,
+    /// The most probable action.
+    pub greedy: Score,
+    /// Mean steps of the shortest way, see [`Record::shortest_path`].
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shortest_path: Option<f64>,
+    /// Mean steps beyond it, see [`Record::excess_path`].
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub excess_path: Option<f64>,
+}
+
 /// One evaluation during training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Point {
@@ -66,6 +81,9 @@ pub struct Record {
     /// Mean steps beyond the shortest way, over the episodes that the greedy policy solved.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub excess_path: Option<f64>,
+    /// The same on unseen layouts alone, where the scores above are over all (`eval_layouts`).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub on_unseen: Option<Unseen>,
     /// Evaluations during training.
     pub curve: Vec<Point>,
 }
@@ -169,11 +187,12 @@ mod tests {
             random: Score { success: None, ..score },
             shortest_path: Some(9.0),
             excess_path: None,
+            on_unseen: Some(Unseen { layouts: 2, greedy: score, shortest_path: Some(8.0), excess_path: Some(0.5) }),
             curve: vec![Point { step: 200, score }],
         };
         let text = serde_json::to_string_pretty(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
-        assert!(text.contains("\"return\": 0.30000000000000004") && !text.contains("excess_path"));
+        assert!(text.contains("\"return\": 0.30000000000000004") && text.matches("excess_path").count() == 1);
     }
 
     #[test]
