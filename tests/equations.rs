@@ -202,6 +202,15 @@ fn kl_and_entropy_of_categoricals_by_formula() {
 }
 
 #[test]
+fn a_uniform_share_by_formula() {
+    let (rows, k, u) = (6, 4, 0.2);
+    let a = normals(rows * k, 3);
+    let got = eval(&[(&[rows / 2, 2 * k], &a)], |g, t| vec![g.unimix(t[0], k, u)]);
+    let want = a.chunks(k).flat_map(|a| softmax(a).into_iter().map(|q| ((1.0 - u) * q + u / k as f64).ln()));
+    close(&got[0], &want.collect::<Vec<_>>());
+}
+
+#[test]
 fn log_probabilities_by_formula() {
     let (rows, n) = (4, 6);
     let (a, x) = (normals(rows * n, 1), normals(rows * n, 2));

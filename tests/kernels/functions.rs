@@ -92,6 +92,7 @@ fn larger_cases() -> Vec<Case> {
         larger("kl_categorical", &[("q", &[9, 111]), ("p", &[9, 111])], |g, v| {
             vec![g.kl_categorical(v[0], v[1], 37, 0.01)]
         }),
+        larger("unimix", &[("a", &[9, 111])], |g, v| vec![g.unimix(v[0], 37, 0.01)]),
         larger("categorical_entropy", &[("a", &[9, 111])], |g, v| vec![g.categorical_entropy(v[0], 37)]),
         larger("sample_onehot", &[("a", &[9, 111]), ("gumbel", &[9, 111])], |g, v| {
             let gumbel = g.stop(v[1]);
