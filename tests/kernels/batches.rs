@@ -62,11 +62,9 @@ enum Fault {
     Reading,
 }
 
-/// Batches that are sent and encoded in turn, the host waiting for none of them.
-const SENT: usize = 6;
-
-/// What the observations of a training step are after each of some batches: as they should be, and as the device has them.
-fn in_turn(rig: &Rig, fault: Fault) -> Result<[Vec<f32>; 2]> {
+/// What the observations of a training step are after each of some batches, which are sent and encoded in turn, the host waiting for none of them: as
+/// they should be, and as the device has them.
+fn in_turn(rig: &Rig, fault: Fault, batches: usize) -> Result<[Vec<f32>; 2]> {
     let (agent, _) = beginner(&config(&[]));
     let (model, pool) = (&agent.world.model, &agent.pool);
     let step = TrainStep::compiled(model, &agent.params, NoiseSource::Drawn, pool, Plan::for_device);
@@ -75,8 +73,8 @@ fn in_turn(rig: &Rig, fault: Fault) -> Result<[Vec<f32>; 2]> {
     let (obs, n) = (plan.feed(step.batch.obs).read(), step.plan.value(step.batch.obs).len());
     let copies = rig.context.stream()?;
     let mut slots = [encoder.slot(&rig.context)?, encoder.slot(&rig.context)?];
-    let (mut read, mut want) = ([None, None], vec![0.0; SENT * n]);
-    let got = Buffer::<f32>::new(&rig.context, SENT * n)?;
+    let (mut read, mut want) = ([None, None], vec![0.0; batches * n]);
+    let got = Buffer::<f32>::new(&rig.context, batches * n)?;
     for (number, want) in want.chunks_exact_mut(n).enumerate() {
         let at = number % 2;
         let bytes = encoder.staging(&mut slots[at])?.bytes;
@@ -98,24 +96,29 @@ fn batches_in_turn_arrive_in_order() {
     for order in 0..3 {
         let Some(rig) = Rig::new() else { return };
         rig.context.emulator().unwrap().order(order);
-        let [want, got] = in_turn(&rig, Fault::None).unwrap();
+        let [want, got] = in_turn(&rig, Fault::None, 6).unwrap();
         assert!(want == got, "order {order}");
     }
 }
 
-/// The emulated driver runs nothing before it has to, so the kernels come before the copy that they forgot, and read what nobody wrote.
+/// The emulated driver runs nothing before it has to, so the kernels come before the copy that they forgot: they read what nobody wrote, or later the
+/// batch before the last.
 #[test]
 fn an_encoding_that_does_not_wait_for_its_copy_is_caught() {
     let Some(rig) = Rig::new() else { return };
-    let error = in_turn(&rig, Fault::Copy).unwrap_err().to_string();
+    let [want, got] = in_turn(&rig, Fault::Copy, 6).unwrap();
+    assert!(want != got, "the planted fault is not seen");
+    let error = in_turn(&rig, Fault::Copy, 1).unwrap_err().to_string();
     println!("{error}");
-    assert!(error.contains("planes_from_symbols") && error.contains("kernels/observation.cu"), "{error}");
+    for part in ["planes_from_symbols", "kernels/observation.cu", "reads"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
 }
 
 /// A copy that overtakes the kernels which read its slot gives them the batch after the next.
 #[test]
 fn a_copy_that_does_not_wait_for_the_reading_is_caught() {
     let Some(rig) = Rig::new() else { return };
-    let [want, got] = in_turn(&rig, Fault::Reading).unwrap();
+    let [want, got] = in_turn(&rig, Fault::Reading, 6).unwrap();
     assert!(want != got, "the planted fault is not seen");
 }
