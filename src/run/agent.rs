@@ -200,7 +200,7 @@ impl Learner {
                 let mut step = TrainStep::compiled(model, &agent.params, drawn, pool, Plan::for_device);
                 (step.updates, step.return_range) = (self.step.updates, self.step.return_range);
                 let update = CudaUpdate::of_world(&mut step, &agent.params, kernels.clone(), eager, &agent.world)?;
-                self.device = Some(update);
+                (self.device, self.ahead) = (Some(update), None);
                 self.step = step;
                 Ok(())
             }

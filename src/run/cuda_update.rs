@@ -120,13 +120,14 @@ impl CudaUpdate {
         Ok(update)
     }
 
+    /// Computes the gradients once, and updates nothing.
     fn try_out(&mut self, step: &mut TrainStep<f32>, params: &Params<f32>) -> Result<()> {
         self.fill(step, params, 0)?;
         self.plan.replay(&step.plan, params, true, |_| Ok(()))?;
         self.kernels.stream().synchronize()
     }
 
-    /// The same without running anything.
+    /// What [`new`](Self::new) makes, without running anything.
     ///
     /// # Errors
     /// The device's memory is full.
