@@ -168,6 +168,12 @@ fn a_device_that_is_not_there_is_one_sentence() {
     assert!(["driver", "cuda:99"].iter().any(|word| text.contains(word)), "{text}");
     assert!(!logdir.exists(), "nothing is written");
     refused(1, &["bench", "--device", "cuda:99"]);
+    let tf32 = "--precision tf32: the CPU has no such products: write f32 or bf16, or take --device cuda.";
+    let train = ["train", "--preset", "debug", "--device", "cpu", "--precision", "tf32", "--logdir"];
+    assert!(refused(1, &[&train[..], &[logdir.to_str().unwrap()]].concat()).contains(tf32));
+    assert!(refused(1, &["bench", "--precision", "tf32"]).contains(tf32));
+    refused(2, &["profile", "--set", "precision=tf32"]);
+    refused(2, &["profile", "--config", "grid", "--precision", "tf32"]);
     refused(2, &["bench", "--mode", "env", "--device", "cuda"]);
     refused(2, &["profile", "--device", "emulated", "--trace", "trace.json"]);
     refused(2, &["parity", "--device", "gpu", "tests/golden/tiny.safetensors"]);

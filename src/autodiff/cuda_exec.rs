@@ -60,6 +60,11 @@ impl Memory {
         buffer.upload_pinned_at(stream, offset - first, values)
     }
 
+    fn copy(&mut self, stream: &Stream, offset: usize, from: &Buffer<f32>, first: usize, len: usize) -> Result<()> {
+        let (start, buffer) = self.buffers.range_mut(..=offset).next_back().expect("every slot lies in a buffer");
+        buffer.copy_at(stream, offset - start, from, first, len)
+    }
+
     fn download<R: Real>(&self, stream: &Stream, offset: usize, out: &mut [R]) -> Result<()> {
         let (first, buffer) = self.buffers.range(..=offset).next_back().expect("every slot lies in a buffer");
         let mut values = vec![0.0_f32; out.len()];
@@ -76,7 +81,6 @@ pub struct CudaPlan {
     value: Memory,
     grad: Memory,
     clock: Buffer<u64>,
-    /// Page-locked copies of the inputs, on their way to the device.
     inputs: Vec<Input>,
     /// Of each call.
     constants: Vec<Option<Buffer<f32>>>,
@@ -92,11 +96,14 @@ pub struct CudaPlan {
     captured: Option<Graph>,
 }
 
-/// An input of the plan: where it lies on the device, and the memory that it is copied from.
+/// An input of the plan: where it lies on the device, and how it gets there.
 struct Input {
     var: Var,
     offset: usize,
-    staged: Pinned<f32>,
+    /// Filled on the device by its owner, and not copied from the plan.
+    fed: bool,
+    /// Page-locked memory that it is copied from, once it was.
+    staged: Option<Pinned<f32>>,
 }
 
 impl CudaPlan {
@@ -145,10 +152,9 @@ impl CudaPlan {
         let constants = constants.collect::<Result<_>>()?;
         let inputs = plan.inputs().into_iter().map(|name| {
             let var = plan.input(&name).expect("named by the plan");
-            let staged = Pinned::new(stream.context(), plan.value(var).len())?;
-            Ok(Input { var, offset: plan.places.work[&Tenant::Value(var)], staged })
+            Input { var, offset: plan.places.work[&Tenant::Value(var)], fed: false, staged: None }
         });
-        let inputs = inputs.collect::<Result<_>>()?;
+        let inputs = inputs.collect();
         let noise = Inside::new(&plan.graph);
         let mut device = CudaPlan {
             work: Memory::new(stream, work)?,
@@ -279,12 +285,39 @@ impl CudaPlan {
             self.version = Some(params.version);
         }
         self.clock.upload(stream, &[clock.seed, clock.step])?;
-        for Input { var, offset, staged } in &mut self.inputs {
-            let values = staged.values()?.iter_mut().zip(plan.value(*var));
-            values.for_each(|(staged, x)| *staged = x.f64() as f32);
+        for Input { var, offset, staged, .. } in self.inputs.iter_mut().filter(|input| !input.fed) {
+            let values = plan.value(*var);
+            let staged = match staged {
+                Some(staged) => staged,
+                None => staged.insert(Pinned::new(stream.context(), values.len())?),
+            };
+            staged.values()?.iter_mut().zip(values).for_each(|(staged, x)| *staged = x.f64() as f32);
             self.work.upload_pinned(stream, *offset, staged)?;
         }
         Ok(())
+    }
+
+    /// Leaves an input to the caller, who fills it on the device before each run: by kernels that write to the address that this returns, or by
+    /// [`copy_input`](Self::copy_input). Both stand on the stream of the kernels, before the run. The plan's own values of it are not read any more.
+    ///
+    /// # Panics
+    /// If it is no input.
+    pub fn feed(&mut self, var: Var) -> Out<f32> {
+        let input = self.inputs.iter_mut().find(|input| input.var == var).expect("only inputs can be fed");
+        input.fed = true;
+        Out::at(self.work.address(input.offset))
+    }
+
+    /// Fills an input that the caller feeds with `len` elements of a buffer, from `first` on.
+    ///
+    /// # Errors
+    /// The context is broken.
+    ///
+    /// # Panics
+    /// If it is no input, or one of the two has fewer elements.
+    pub fn copy_input(&mut self, var: Var, from: &Buffer<f32>, first: usize, len: usize) -> Result<()> {
+        let input = self.inputs.iter().find(|input| input.var == var).expect("only inputs can be fed");
+        self.work.copy(self.kernels.stream(), input.offset, from, first, len)
     }
 
     /// Copies tensors that were kept to the plan.

@@ -147,11 +147,12 @@ impl Model {
         Ok(Model { config: config.clone(), observation, actions, bins })
     }
 
-    /// An empty trace over parameters of this layout, in the configured precision.
+    /// An empty trace over parameters of this layout, in the configured precision. Products of tf32 are the kernels' business: on the CPU, where
+    /// such a run acts, they are f32.
     pub fn graph<R: Real>(&self, layout: &Arc<Layout>) -> Graph<R> {
         let mut g = Graph::new(layout.clone());
         g.set_precision(match self.config.precision {
-            Precision::F32 => gemm::Precision::Full,
+            Precision::F32 | Precision::Tf32 => gemm::Precision::Full,
             Precision::Bf16 => gemm::Precision::Bf16,
         });
         g

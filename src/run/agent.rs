@@ -5,12 +5,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::checkpoint::Loaded;
-#[cfg(feature = "cuda")]
-use super::cuda_update::CudaUpdate;
 use super::device::Device;
-#[cfg(feature = "cuda")]
-use super::device::check;
 use super::world::World;
+#[cfg(feature = "cuda")]
+use super::{cuda_batch::Staging, cuda_update::CudaUpdate};
 use crate::autodiff::Params;
 #[cfg(feature = "cuda")]
 use crate::autodiff::Plan;
@@ -82,13 +80,58 @@ pub struct Learner {
     /// What computes the step, if it is not the CPU.
     #[cfg(feature = "cuda")]
     device: Option<CudaUpdate>,
+    /// Of the next update, whose batch is on its way to the device already.
+    #[cfg(feature = "cuda")]
+    ahead: Option<BatchStats>,
     sampling: Sampling,
     bytes: Vec<u8>,
     floats: Vec<f32>,
+    rows: Rows,
+}
+
+/// What a batch has beside observations, as the replay gives it.
+struct Rows {
     is_first: Vec<f32>,
     discount: Vec<f32>,
     reward: Vec<f32>,
     action: Vec<f32>,
+}
+
+impl Rows {
+    /// Draws the batch of an update.
+    fn draw(
+        &mut self,
+        how: &Sampling,
+        c: &Config,
+        replay: &Replay,
+        update: u64,
+        observation: ObsMut<'_>,
+    ) -> Result<BatchStats> {
+        let addresses = replay.draw(how, c.batch_length, c.batch_size, update)?;
+        let Rows { is_first, discount, reward, action } = self;
+        Ok(replay.fill(how, &addresses, &mut BatchMut { observation, action, reward, discount, is_first }))
+    }
+
+    /// What is learned of the rewards.
+    fn rewards(&self, world: &World) -> impl Iterator<Item = f32> {
+        self.reward.iter().map(|&reward| world.reward(reward))
+    }
+
+    /// The targets of the continue head: the discount of the return is folded in, so they are `discount` where the episode goes on, 0 after a true
+    /// end.
+    fn targets(&self, world: &World) -> impl Iterator<Item = f32> {
+        let discount = world.config().discount as f32;
+        self.discount.iter().map(move |&d| discount * d)
+    }
+
+    /// What is kept of the state before each row: 0 where an episode begins, otherwise 1.
+    fn kept(&self) -> impl Iterator<Item = f32> {
+        self.is_first.iter().map(|&first| 1.0 - first)
+    }
+}
+
+fn write(out: &mut [f32], values: impl Iterator<Item = f32>) {
+    out.iter_mut().zip(values).for_each(|(out, value)| *out = value);
 }
 
 /// What one update says of itself: metrics by danijar's names.
@@ -122,13 +165,17 @@ impl Learner {
             step,
             #[cfg(feature = "cuda")]
             device: None,
+            #[cfg(feature = "cuda")]
+            ahead: None,
             sampling: sampling(c),
             bytes: vec![0; if stored == ObsKind::Bytes { rows * size } else { 0 }],
             floats: vec![0.0; if stored == ObsKind::Floats { rows * size } else { 0 }],
-            is_first: vec![0.0; rows],
-            discount: vec![0.0; rows],
-            reward: vec![0.0; rows],
-            action: vec![0.0; rows * agent.world.model.actions.size()],
+            rows: Rows {
+                is_first: vec![0.0; rows],
+                discount: vec![0.0; rows],
+                reward: vec![0.0; rows],
+                action: vec![0.0; rows * agent.world.model.actions.size()],
+            },
         }
     }
 
@@ -136,19 +183,24 @@ impl Learner {
     /// kernel by itself, and nothing is captured.
     ///
     /// # Errors
-    /// What the device cannot do, by name: a setting, an op without a kernel, a model that its memory does not hold. The learner then stays where
+    /// What the device cannot do, by name: an op without a kernel, a model that its memory does not hold. The learner then stays where
     /// it was.
+    ///
+    /// # Panics
+    /// If the kernels of the device were loaded in another precision than the settings say.
     #[cfg_attr(not(feature = "cuda"), expect(unused_variables))]
     pub fn move_to(&mut self, agent: &Agent, device: &Device, eager: bool) -> Result<()> {
         match device {
             Device::Cpu => Ok(()),
             #[cfg(feature = "cuda")]
             Device::Cuda(kernels) => {
-                check(agent.world.config())?;
+                let (kernels_in, wanted) = (kernels.precision().name(), agent.world.config().precision.word());
+                assert_eq!(kernels_in, wanted, "the precision of the kernels and of the settings");
                 let (model, pool, drawn) = (&agent.world.model, &agent.pool, NoiseSource::Drawn);
                 let mut step = TrainStep::compiled(model, &agent.params, drawn, pool, Plan::for_device);
                 (step.updates, step.return_range) = (self.step.updates, self.step.return_range);
-                self.device = Some(CudaUpdate::new(&mut step, &agent.params, kernels.clone(), eager)?);
+                let update = CudaUpdate::of_world(&mut step, &agent.params, kernels.clone(), eager, &agent.world)?;
+                (self.device, self.ahead) = (Some(update), None);
                 self.step = step;
                 Ok(())
             }
@@ -164,14 +216,38 @@ impl Learner {
         Device::Cpu.describe(agent.pool.threads())
     }
 
-    /// One update from a fresh batch. On a device the parameters stay there: see [`fetch`](Self::fetch).
-    pub fn update(&mut self, agent: &mut Agent, replay: &Replay) -> Result<Metrics> {
-        let (seed, number) = (agent.world.config().seed, self.step.updates);
-        let stats = self.fill(&agent.world, replay)?;
-        let moved = self.update_on_device(agent, seed)?;
-        if !moved {
-            self.step.gradients(&mut agent.params, seed);
+    /// What a user should know of how the device computes the step, a line each.
+    pub fn notes(&self) -> &[String] {
+        #[cfg(feature = "cuda")]
+        if let Some(device) = &self.device {
+            return device.notes();
         }
+        &[]
+    }
+
+    /// One update from a fresh batch. On a device the parameters stay there: see [`fetch`](Self::fetch).
+    ///
+    /// # Errors
+    /// The replay holds too little; a loss that is not finite; what the device did wrong.
+    pub fn update(&mut self, agent: &mut Agent, replay: &Replay) -> Result<Metrics> {
+        self.update_amid(agent, replay, false)
+    }
+
+    /// The same. With `more`, the next update follows with the replay as it is: on a device, its batch is drawn and copied while this update
+    /// runs, which changes no bit.
+    ///
+    /// # Errors
+    /// Those of [`update`](Self::update).
+    pub fn update_amid(&mut self, agent: &mut Agent, replay: &Replay, more: bool) -> Result<Metrics> {
+        let (seed, number) = (agent.world.config().seed, self.step.updates);
+        let (stats, moved) = match self.update_on_device(agent, replay, more)? {
+            Some(stats) => (stats, true),
+            None => {
+                let stats = self.fill(&agent.world, replay)?;
+                self.step.gradients(&mut agent.params, seed);
+                (stats, false)
+            }
+        };
         if let Some(name) = self.step.not_finite() {
             return Err(Error::new(format!(
                 "update {number}: {name} is not a finite number, so training stops here. The last checkpoint is intact; a smaller learning rate \
@@ -187,15 +263,49 @@ impl Learner {
         Ok(metrics)
     }
 
-    /// Gradients and update on the device; false where there is none.
+    /// Batch, gradients and update on the device; `None` where there is none.
     #[cfg_attr(not(feature = "cuda"), expect(unused_variables))]
-    fn update_on_device(&mut self, agent: &Agent, seed: u64) -> Result<bool> {
+    fn update_on_device(&mut self, agent: &Agent, replay: &Replay, more: bool) -> Result<Option<BatchStats>> {
         #[cfg(feature = "cuda")]
-        if let Some(device) = &mut self.device {
-            device.update(&mut self.step, &agent.params, seed)?;
-            return Ok(true);
+        if self.device.is_some() {
+            let number = self.step.updates;
+            let stats = match self.ahead.take() {
+                Some(stats) => stats,
+                None => self.send(&agent.world, replay, number)?,
+            };
+            let device = self.device.as_mut().expect("asked above");
+            device.launch(&mut self.step, &agent.params, agent.world.config().seed)?;
+            if more {
+                self.ahead = Some(self.send(&agent.world, replay, number + 1)?);
+            }
+            let device = self.device.as_mut().expect("asked above");
+            device.finish(&mut self.step)?;
+            return Ok(Some(stats));
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    /// Draws the batch of an update into page-locked memory and sends it to the device.
+    #[cfg(feature = "cuda")]
+    fn send(&mut self, world: &World, replay: &Replay, update: u64) -> Result<BatchStats> {
+        let Learner { device, sampling, floats, rows, .. } = self;
+        let device = device.as_mut().expect("only a device is sent a batch");
+        let Staging { bytes, obs, action, reward, pcont_target, keep } = device.staging()?;
+        let stored = world.layout.observation;
+        let observation = match stored {
+            ObsKind::Bytes => ObsMut::Bytes(bytes),
+            ObsKind::Floats => ObsMut::Floats(floats),
+        };
+        let stats = rows.draw(sampling, world.config(), replay, update, observation)?;
+        if stored == ObsKind::Floats {
+            world.encode(Obs::Floats(floats), obs);
+        }
+        action.copy_from_slice(&rows.action);
+        write(reward, rows.rewards(world));
+        write(pcont_target, rows.targets(world));
+        write(keep, rows.kept());
+        device.send()?;
+        Ok(stats)
     }
 
     /// Brings the agent's parameters up to date, which acting reads, and with `moments` the optimizer's, which a checkpoint keeps.
@@ -226,42 +336,31 @@ impl Learner {
         Ok(self.step.entropies())
     }
 
-    /// Fills the step's inputs with the batch of this update.
-    pub(super) fn fill(&mut self, world: &World, replay: &Replay) -> Result<BatchStats> {
-        let c = world.config();
-        let addresses = replay.draw(&self.sampling, c.batch_length, c.batch_size, self.step.updates)?;
+    /// Fills the step's inputs on the host with the batch of this update.
+    ///
+    /// # Errors
+    /// The replay holds too little.
+    pub fn fill(&mut self, world: &World, replay: &Replay) -> Result<BatchStats> {
+        let Learner { step, sampling, bytes, floats, rows, .. } = self;
         let stored = world.layout.observation;
-        let stats = replay.fill(
-            &self.sampling,
-            &addresses,
-            &mut BatchMut {
-                observation: match stored {
-                    ObsKind::Bytes => ObsMut::Bytes(&mut self.bytes),
-                    ObsKind::Floats => ObsMut::Floats(&mut self.floats),
-                },
-                action: &mut self.action,
-                reward: &mut self.reward,
-                discount: &mut self.discount,
-                is_first: &mut self.is_first,
-            },
-        );
-        let obs = match stored {
-            ObsKind::Bytes => Obs::Bytes(&self.bytes),
-            ObsKind::Floats => Obs::Floats(&self.floats),
+        let observation = match stored {
+            ObsKind::Bytes => ObsMut::Bytes(bytes),
+            ObsKind::Floats => ObsMut::Floats(floats),
         };
-        let (batch, plan) = (self.step.batch, &mut self.step.plan);
+        let stats = rows.draw(sampling, world.config(), replay, step.updates, observation)?;
+        let obs = match stored {
+            ObsKind::Bytes => Obs::Bytes(bytes),
+            ObsKind::Floats => Obs::Floats(floats),
+        };
+        let (batch, plan) = (step.batch, &mut step.plan);
         world.encode(obs, plan.input_mut(batch.obs));
         if let Some(weight) = batch.weight {
-            world.weights(&self.bytes, plan.input_mut(weight));
+            world.weights(bytes, plan.input_mut(weight));
         }
-        plan.input_mut(batch.action).copy_from_slice(&self.action);
-        let reward = plan.input_mut(batch.reward);
-        reward.iter_mut().zip(&self.reward).for_each(|(out, &r)| *out = world.reward(r));
-        // The discount of the return is folded into the target: p = discount where the episode goes on, 0 after a true end.
-        let target = plan.input_mut(batch.pcont_target);
-        target.iter_mut().zip(&self.discount).for_each(|(out, &d)| *out = c.discount as f32 * d);
-        let keep = plan.input_mut(batch.keep);
-        keep.iter_mut().zip(&self.is_first).for_each(|(keep, &first)| *keep = 1.0 - first);
+        plan.input_mut(batch.action).copy_from_slice(&rows.action);
+        write(plan.input_mut(batch.reward), rows.rewards(world));
+        write(plan.input_mut(batch.pcont_target), rows.targets(world));
+        write(plan.input_mut(batch.keep), rows.kept());
         Ok(stats)
     }
 

@@ -77,7 +77,7 @@ pub struct TrainArgs {
     #[arg(long)]
     pub eager: bool,
 
-    /// The numbers that matrix products multiply; the rest is f32 [default: f32]
+    /// The numbers that matrix products multiply; the rest is f32, on CUDA also products within a scan of the world model [default: f32]
     #[arg(long, value_name = "PRECISION", value_parser = names::<config::Precision>())]
     pub precision: Option<String>,
 
@@ -265,6 +265,16 @@ pub enum Precision {
     /// f32 with matrix products of bf16: losses within 1e-2, gradients within 2e-2 or three times of what rounding only the weights
     /// to bf16 moves them by; updated weights are printed, not judged
     Bf16,
+}
+
+impl From<config::Precision> for Precision {
+    fn from(products: config::Precision) -> Self {
+        match products {
+            config::Precision::F32 => Precision::F32,
+            config::Precision::Tf32 => Precision::Tf32,
+            config::Precision::Bf16 => Precision::Bf16,
+        }
+    }
 }
 
 /// `dreamer-fast gradcheck`.

@@ -5,6 +5,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::cuda_batch::{Batches, Staging};
+use super::world::World;
 use crate::autodiff::Params;
 use crate::autodiff::cuda_exec::CudaPlan;
 use crate::base::Result;
@@ -70,6 +72,8 @@ pub struct CudaUpdate {
     kernels: Arc<Kernels>,
     plan: CudaPlan,
     optimizer: Optimizer,
+    /// Batches from a replay; `None` where the inputs of the step are copied as the host has them.
+    batches: Option<Batches>,
     eager: bool,
     /// Whether the host's values, and its moments, are older than the device's.
     stale: [bool; 2],
@@ -91,14 +95,39 @@ impl CudaUpdate {
         eager: bool,
     ) -> Result<CudaUpdate> {
         let mut update = CudaUpdate::placed(step, params, kernels, eager)?;
-        let clock = step.prepare(0);
-        update.plan.upload(&step.plan, params, clock)?;
-        update.plan.replay(&step.plan, params, true, |_| Ok(()))?;
-        update.kernels.stream().synchronize()?;
+        update.try_out(step, params)?;
         Ok(update)
     }
 
-    /// The same without running anything.
+    /// The same for updates from a replay of this world: see [`staging`](Self::staging) and [`send`](Self::send).
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn of_world(
+        step: &mut TrainStep<f32>,
+        params: &Params<f32>,
+        kernels: Arc<Kernels>,
+        eager: bool,
+        world: &World,
+    ) -> Result<CudaUpdate> {
+        let mut update = CudaUpdate::placed(step, params, kernels, eager)?;
+        let stream = update.kernels.stream().clone();
+        update.batches.insert(Batches::new(world, &step.batch, &mut update.plan, &stream)?).send()?;
+        update.try_out(step, params)?;
+        Ok(update)
+    }
+
+    /// Computes the gradients once, and updates nothing.
+    fn try_out(&mut self, step: &mut TrainStep<f32>, params: &Params<f32>) -> Result<()> {
+        self.fill(step, params, 0)?;
+        self.plan.replay(&step.plan, params, true, |_| Ok(()))?;
+        self.kernels.stream().synchronize()
+    }
+
+    /// What [`new`](Self::new) makes, without running anything.
     ///
     /// # Errors
     /// The device's memory is full.
@@ -111,16 +140,46 @@ impl CudaUpdate {
         let plan = CudaPlan::new(&step.plan, params, kernels.clone())?;
         let groups = GROUPS.map(|name| (name, step.adam(name), step.decays(name)));
         let optimizer = Optimizer::new(&plan, params, &groups, &kernels)?;
-        Ok(CudaUpdate { plan, optimizer, eager, stale: [false; 2], kernels })
+        Ok(CudaUpdate { plan, optimizer, batches: None, eager, stale: [false; 2], kernels })
     }
 
-    /// One update from the inputs of the step, whose scalars and norms are those of this update afterwards. The parameters stay on the device.
-    /// Where a loss is not a finite number, they are lost.
+    /// The host's memory for the next batch.
     ///
     /// # Errors
-    /// A launch is refused or misbehaves; the context is broken.
+    /// The context is broken.
+    ///
+    /// # Panics
+    /// If this was not made by [`of_world`](Self::of_world).
+    pub fn staging(&mut self) -> Result<Staging<'_>> {
+        self.batches.as_mut().expect("made for a world").staging()
+    }
+
+    /// Sends that batch on its way, for the next [`launch`](Self::launch). It travels while the update before runs.
+    ///
+    /// # Errors
+    /// The context is broken.
+    ///
+    /// # Panics
+    /// As [`staging`](Self::staging); if the batch before was not used.
+    pub fn send(&mut self) -> Result<()> {
+        self.batches.as_mut().expect("made for a world").send()
+    }
+
+    /// One update: [`launch`](Self::launch), then [`finish`](Self::finish).
+    ///
+    /// # Errors
+    /// Those of the two.
     pub fn update(&mut self, step: &mut TrainStep<f32>, params: &Params<f32>, seed: u64) -> Result<()> {
         self.launch(step, params, seed)?;
+        self.finish(step)
+    }
+
+    /// Waits for the update that was launched: the scalars and norms of the step are those of this update afterwards. The parameters stay on the
+    /// device. Where a loss is not a finite number, they are lost.
+    ///
+    /// # Errors
+    /// A launch misbehaved; the context is broken.
+    pub fn finish(&mut self, step: &mut TrainStep<f32>) -> Result<()> {
         let kept = step.scalars.iter().map(|(_, var)| *var);
         let returns = step.model.config.return_norm.then_some(step.behavior.returns);
         self.plan.download(&mut step.plan, kept.chain(returns).collect::<Vec<_>>())?;
@@ -131,13 +190,12 @@ impl CudaUpdate {
         Ok(())
     }
 
-    /// Gives an update to the device and does not wait for it.
+    /// Gives an update to the device and does not wait for it: from the batch that was sent, or else from the inputs of the step.
     ///
     /// # Errors
-    /// Those of [`update`](Self::update).
-    pub(super) fn launch(&mut self, step: &mut TrainStep<f32>, params: &Params<f32>, seed: u64) -> Result<()> {
-        let clock = step.prepare(seed);
-        self.plan.upload(&step.plan, params, clock)?;
+    /// A launch is refused; the context is broken.
+    pub fn launch(&mut self, step: &mut TrainStep<f32>, params: &Params<f32>, seed: u64) -> Result<()> {
+        self.fill(step, params, seed)?;
         self.stale = [true; 2];
         self.plan.replay(&step.plan, params, self.eager, |on| self.optimizer.launch(on))?;
         // Not in the graph: some updates have it and some do not.
@@ -147,6 +205,16 @@ impl CudaUpdate {
             Follow { slow: to, fast: from, n: slow.len(), rate: rate as f32 }.threads(&self.kernels, slow.len())?;
         }
         Ok(())
+    }
+
+    /// Fills the inputs on the device.
+    fn fill(&mut self, step: &mut TrainStep<f32>, params: &Params<f32>, seed: u64) -> Result<()> {
+        let clock = step.prepare(seed);
+        self.plan.upload(&step.plan, params, clock)?;
+        match &mut self.batches {
+            Some(batches) => batches.encode(&mut self.plan, &self.kernels),
+            None => Ok(()),
+        }
     }
 
     /// Captures an update without running it, and counts the kernel launches in the graph.
@@ -189,6 +257,11 @@ impl CudaUpdate {
     pub fn download_spreads(&self, step: &mut TrainStep<f32>) -> Result<()> {
         let spreads = [step.world.observed.prior, step.world.observed.post].map(|dist| dist.spread());
         self.plan.download(&mut step.plan, spreads)
+    }
+
+    /// A line for every scan that is launched step by step, and why.
+    pub fn notes(&self) -> &[String] {
+        self.plan.notes()
     }
 
     /// The kernels and their stream.

@@ -43,20 +43,25 @@ impl Device {
         }
     }
 
-    /// The device that a run trains on. What cannot be known before there is a training step, [`Learner::move_to`](super::agent::Learner::move_to)
-    /// says.
+    /// The device that a run trains on, with products in the run's precision. What cannot be known before there is a training step,
+    /// [`Learner::move_to`](super::agent::Learner::move_to) says.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open) and of [`check`].
+    /// Those of [`open`](Self::open); a precision that the device does not have.
     pub fn of_run(settings: &Config) -> Result<Self> {
-        match (settings.device, check(settings)) {
-            (config::Device::Cpu, _) => Ok(Device::Cpu),
-            (config::Device::Auto, Err(error)) => {
-                eprintln!("{}", instead(&error));
-                Ok(Device::Cpu)
-            }
-            (choice, checked) => checked.and_then(|()| Device::open(choice)),
+        Device::with_products(settings.device, settings.precision)
+    }
+
+    /// A device whose products multiply in this precision: on the CPU the graph's calls have it, on a CUDA device the kernels.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open); a precision that the device does not have.
+    pub fn with_products(choice: config::Device, precision: Precision) -> Result<Self> {
+        let device = Device::open_in(choice, Some(precision.into()))?;
+        if matches!(device, Device::Cpu) {
+            check_cpu(precision)?;
         }
+        Ok(device)
     }
 
     /// What it is: a number of CPU threads, or the name and the size of a CUDA device.
@@ -83,16 +88,27 @@ pub fn instead(error: &Error) -> String {
     format!("--device auto takes the CPU: {error}")
 }
 
-/// Refuses settings that kernels do not compute by. Ops without a kernel are refused by name when a training step is placed on a device.
+/// Refuses a precision that the CPU does not train in.
+///
+/// # Errors
+/// What to take instead.
+pub fn check_cpu(precision: Precision) -> Result<()> {
+    if precision == Precision::Tf32 {
+        return Err(Error::new(
+            "--precision tf32: the CPU has no such products: write f32 or bf16, or take --device cuda.",
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses settings whose kernels a profile does not count.
 ///
 /// # Errors
 /// The setting, its value and what to do.
 pub fn check(settings: &Config) -> Result<()> {
     match settings.precision {
         Precision::F32 => Ok(()),
-        other => Err(Error::new(format!(
-            "precision={other}: kernels compute in f32; take --precision f32, or --device cpu for {other}."
-        ))),
+        other => Err(Error::new(format!("precision={other}: kernels are counted in f32; take --precision f32."))),
     }
 }
 

@@ -6,6 +6,8 @@ pub mod bench;
 pub mod checkpoint;
 pub mod collect;
 #[cfg(feature = "cuda")]
+pub mod cuda_batch;
+#[cfg(feature = "cuda")]
 pub mod cuda_update;
 pub mod device;
 pub mod diagnose;

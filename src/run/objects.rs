@@ -44,6 +44,18 @@ impl ObjectTiles {
         ObjectTiles { tile_size, tiles: objects.difference(&others).cloned().collect() }
     }
 
+    /// The side of a tile in pixels.
+    pub fn side(&self) -> usize {
+        self.tile_size
+    }
+
+    /// The bytes [side, side, 3] of every tile that shows an object, tile after tile in ascending order, for the kernel `weights_from_pixels`.
+    pub fn table(&self) -> Vec<u8> {
+        let mut tiles: Vec<&[u8]> = self.tiles.iter().map(Vec::as_slice).collect();
+        tiles.sort_unstable();
+        tiles.concat()
+    }
+
     /// Writes a number for every pixel of pictures [n, height, width, 3]: `weight` where there is an object, otherwise 1.
     pub fn weights(&self, pictures: &[u8], height: usize, width: usize, weight: f32, out: &mut [f32]) {
         let side = self.tile_size;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::args::{ParityArgs, Precision};
-use super::device::Device;
+use super::device::{Device, check_cpu};
 #[cfg(feature = "cuda")]
 use crate::autodiff::cuda_exec::CudaPlan;
 use crate::autodiff::{Graph, Params, Plan, Sweep, Var};
@@ -221,16 +221,15 @@ fn relative_error<R: Real>(got: &[R], want: &[f64]) -> f64 {
 /// # Errors
 /// The file does not fit its own configuration; the CPU has no products of tf32.
 pub fn compare(golden: &Golden, precision: Precision, pool: &Arc<Pool>) -> Result<Vec<Row>> {
-    let (full, half) = (config::Precision::F32, config::Precision::Bf16);
+    let products = match precision {
+        Precision::F64 | Precision::F32 => config::Precision::F32,
+        Precision::Tf32 => config::Precision::Tf32,
+        Precision::Bf16 => config::Precision::Bf16,
+    };
+    check_cpu(products)?;
     let rows = match precision {
-        Precision::F64 => compare_in::<f64>(golden, full, Real::of, pool)?,
-        Precision::F32 => compare_in::<f32>(golden, full, Real::of, pool)?,
-        Precision::Bf16 => compare_in::<f32>(golden, half, Real::of, pool)?,
-        Precision::Tf32 => {
-            return Err(Error::new(
-                "--precision tf32: the CPU has no such products: write f32 or bf16, or take --device cuda.",
-            ));
-        }
+        Precision::F64 => compare_in::<f64>(golden, products, Real::of, pool)?,
+        _ => compare_in::<f32>(golden, products, Real::of, pool)?,
     };
     judge(rows, golden, precision, pool)
 }

@@ -14,7 +14,7 @@ use super::agent::{Agent, Learner};
 use super::args::{CONFIG_FILE, TrainArgs};
 use super::checkpoint::{self, Checkpoint, Loaded};
 use super::collect::{Actor, Collector, EpisodeEnd};
-use super::device::{Device, instead};
+use super::device::{Device, check_cpu, instead};
 use super::dream;
 use super::evaluate::{Scores, evaluate};
 use super::world::World;
@@ -44,7 +44,10 @@ pub fn command(args: &TrainArgs, settings: &Resolved) -> Result<ExitCode> {
     let mut run = Run::open(&logdir, config)?;
     let c = run.agent.world.config().clone();
     match run.learner.move_to(&run.agent, &device, args.eager) {
-        Err(error) if c.device == config::Device::Auto => eprintln!("{}", instead(&error)),
+        Err(error) if c.device == config::Device::Auto => {
+            eprintln!("{}", instead(&error));
+            check_cpu(c.precision)?;
+        }
         moved => moved?,
     }
     eprintln!(
@@ -56,6 +59,7 @@ pub fn command(args: &TrainArgs, settings: &Resolved) -> Result<ExitCode> {
         progress::grouped(run.agent.params.layout.entries().iter().map(|e| e.len() as u64).sum()),
         logdir.display()
     );
+    run.learner.notes().iter().for_each(|note| eprintln!("{note}"));
     if run.steps > 0 {
         let (steps, all) = (progress::grouped(run.steps), progress::grouped(c.steps));
         if run.steps < c.steps {
@@ -222,8 +226,8 @@ impl Run {
             } else {
                 c.train_steps * crossings(before - c.prefill, self.steps - c.prefill, c.train_every) as usize
             };
-            for _ in 0..updates {
-                let metrics = self.learner.update(&mut self.agent, &self.replay)?;
+            for update in 1..=updates {
+                let metrics = self.learner.update_amid(&mut self.agent, &self.replay, update < updates)?;
                 metrics.into_iter().for_each(|(name, value)| self.journal.add(name, value));
                 self.show(&mut display);
             }

@@ -170,6 +170,11 @@ impl World {
         }
     }
 
+    /// The tiles that pixels have their weights by; `None` where they have none, or pictures are not made of tiles.
+    pub fn object_tiles(&self) -> Option<&ObjectTiles> {
+        self.object_tiles.as_deref()
+    }
+
     /// The observation that a decoder's output `[size]` describes, in the environment's own terms: bytes, most probable classes for symbolic cells.
     pub fn decode(&self, decoded: &[f32]) -> Vec<u8> {
         match &self.model.observation {

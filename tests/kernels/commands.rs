@@ -46,6 +46,19 @@ fn a_run_on_a_device_is_repeatable_and_resumes() {
     assert_eq!(train(&folder("eager"), "320", &["--eager"]), whole, "launched kernel by kernel");
 }
 
+/// The precision of a run is in its config, and what it trained in before it was stopped it trains in after.
+#[test]
+fn a_run_on_a_device_keeps_its_precision() {
+    let Some(_rig) = Rig::new() else { return };
+    let (halves, tf32) = (folder("tf32"), ["--precision", "tf32"]);
+    let first = train(&halves, "240", &tf32);
+    let stored = std::fs::read_to_string(halves.join("config.toml")).unwrap();
+    assert!(stored.contains("precision = \"tf32\""), "{stored}");
+    let whole = train(&folder("tf32 whole"), "320", &tf32);
+    assert!(first != whole && train(&halves, "320", &tf32) == whole, "stopped and resumed");
+    assert_ne!(train(&folder("f32"), "320", &[]), whole, "f32 is another run");
+}
+
 #[test]
 fn bench_names_its_device() {
     let Some(_rig) = Rig::new() else { return };

@@ -12,7 +12,7 @@ use dreamer_fast::config::{Latent, Request, resolve};
 use dreamer_fast::device::Pool;
 use dreamer_fast::device::cuda::Buffer;
 use dreamer_fast::device::cuda::kernels::{
-    Entry, In, NoiseWords, Out, PixelsFromBytes, PlanesFromSymbols, WeightsFromSymbols,
+    Entry, In, NoiseWords, Out, PixelsFromBytes, PlanesFromSymbols, WeightsFromPixels, WeightsFromSymbols,
 };
 use dreamer_fast::dreamer::step::{NoiseSource, TrainStep};
 use dreamer_fast::dreamer::{Observation, checks};
@@ -263,6 +263,57 @@ fn planes_and_weights_are_those_of_the_cpu() {
     assert_eq!(planes.to_vec(rig.stream()).unwrap(), want_planes);
     assert_eq!(weights.to_vec(rig.stream()).unwrap(), want_weights);
     assert!(want_weights.contains(&7.0) && want_weights.contains(&1.0));
+}
+
+/// Pictures of a world with objects, and the same with a byte changed in some tiles: bit by bit the weights of the CPU.
+#[test]
+fn weights_of_pixels_are_those_of_the_cpu() {
+    let Some(rig) = Rig::new() else { return };
+    for (view, tile_size) in [("rgb_partial", 8), ("rgb_full", 4)] {
+        let request = Request {
+            preset: Some("gridworld".into()),
+            flags: vec![("task", "MiniGrid-DoorKey-5x5-v0".into())],
+            set: ["object_weight=7".into(), format!("observation={view}"), format!("tile_size={tile_size}")].into(),
+            ..Request::default()
+        };
+        let world = World::new(&resolve(&request).unwrap().config).unwrap();
+        let &Observation::Image { height, width, .. } = &world.model.observation else { panic!("a picture") };
+        let (pictures, size) = (7, height * width * 3);
+        let mut bytes = vec![0; pictures * size];
+        let mut envs = world.envs(1).unwrap();
+        for (seed, picture) in bytes.chunks_exact_mut(size).enumerate() {
+            envs.env_mut(0).reset(Some(seed as u64));
+            envs.env_mut(0).write_bytes(picture);
+        }
+        let last = pictures * size - 1;
+        bytes[5 * size..].iter_mut().step_by(size / 9).for_each(|byte| *byte ^= 1);
+        bytes[last] ^= 1;
+        let mut want = vec![f32::NAN; pictures * height * width];
+        world.weights(&bytes, &mut want);
+        assert!(want.contains(&7.0) && want.contains(&1.0));
+
+        let tiles = world.object_tiles().unwrap();
+        let (table, side) = (tiles.table(), tiles.side());
+        let mut known_there = Buffer::<u8>::new(&rig.context, table.len()).unwrap();
+        known_there.upload(rig.stream(), &table).unwrap();
+        let mut pixels = Buffer::<u8>::new(&rig.context, bytes.len()).unwrap();
+        pixels.upload(rig.stream(), &bytes).unwrap();
+        let weights = Buffer::<f32>::new(&rig.context, want.len()).unwrap();
+        WeightsFromPixels {
+            weights: Out::at(weights.address()),
+            pixels: In::at(pixels.address()),
+            tiles: In::at(known_there.address()),
+            pictures,
+            height,
+            width,
+            side,
+            known: table.len() / (side * side * 3),
+            weight: 7.0,
+        }
+        .warps(&rig.kernels, pictures * (height / side) * (width / side))
+        .unwrap();
+        assert_eq!(weights.to_vec(rig.stream()).unwrap(), want, "{view}");
+    }
 }
 
 /// Whole training steps of tiny models: every loss and every gradient, with all tensors apart.

@@ -2,12 +2,14 @@
 //! compiled by the real NVRTC and run through cudarc on the emulated driver, which checks bounds, unwritten memory and races.
 #![cfg(feature = "cuda")]
 
+mod batches;
 mod commands;
 mod compiling;
 mod faults;
 mod functions;
 mod launches;
 mod products;
+mod reading;
 mod rollouts;
 mod training;
 

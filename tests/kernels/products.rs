@@ -19,7 +19,7 @@ use dreamer_fast::run::parity::{Golden, compare_on_device};
 use crate::{Rig, compiler};
 
 /// Kernels of the rig's device with products in another precision.
-fn kernels_in(rig: &Rig, precision: Precision) -> Arc<Kernels> {
+pub fn kernels_in(rig: &Rig, precision: Precision) -> Arc<Kernels> {
     let compiler = compiler().expect("the rig has one");
     Arc::new(Kernels::load_in(precision, &compiler, rig.stream()).unwrap_or_else(|error| panic!("{error}")))
 }

@@ -8,7 +8,7 @@ use dreamer_fast::base::Result;
 use dreamer_fast::config::{Config, Request, resolve};
 use dreamer_fast::device::Pool;
 use dreamer_fast::device::cuda::kernels::{Kernels, SOURCES};
-use dreamer_fast::device::cuda::{Arg, Buffer, Kernel, Shape};
+use dreamer_fast::device::cuda::{Arg, Buffer, Kernel, Precision, Shape};
 use dreamer_fast::dreamer::checks;
 use dreamer_fast::dreamer::model::GROUPS;
 use dreamer_fast::replay::Replay;
@@ -18,6 +18,7 @@ use dreamer_fast::run::cuda_update::Optimizer;
 use dreamer_fast::run::device::Device;
 use dreamer_fast::run::world::World;
 
+use crate::products::kernels_in;
 use crate::{Rig, compiler};
 
 /// DreamerV1 with everything tiny.
@@ -40,13 +41,13 @@ const GRIDWORLD: &[&str] = &[
     "weight_decay=1e-4",
 ];
 
-fn config(changes: &[&str]) -> Config {
+pub fn config(changes: &[&str]) -> Config {
     let set = changes.iter().map(|change| change.to_string()).collect();
     resolve(&Request { preset: Some("debug".into()), set, ..Request::default() }).unwrap().config
 }
 
 /// An untrained agent, and the replay that random play leaves.
-fn beginner(config: &Config) -> (Agent, Replay) {
+pub fn beginner(config: &Config) -> (Agent, Replay) {
     let mut agent = Agent::new(World::new(config).unwrap(), Arc::new(Pool::new(1).unwrap()));
     let mut replay = Replay::in_memory(agent.world.layout.clone(), config.envs, 1 << 30, config.seed);
     let mut collector = Collector::new(&agent).unwrap();
@@ -56,12 +57,12 @@ fn beginner(config: &Config) -> (Agent, Replay) {
 
 /// Makes updates and brings the parameters home; returns the metrics of each update.
 fn updates(learner: &mut Learner, agent: &mut Agent, replay: &Replay, number: usize) -> Vec<Metrics> {
-    let metrics = (0..number).map(|_| learner.update(agent, replay).unwrap()).collect();
+    let metrics = (1..=number).map(|i| learner.update_amid(agent, replay, i < number).unwrap()).collect();
     learner.fetch(agent, true).unwrap();
     metrics
 }
 
-fn device(rig: &Rig) -> Device {
+pub fn device(rig: &Rig) -> Device {
     Device::Cuda(rig.kernels.clone())
 }
 
@@ -139,12 +140,29 @@ fn a_run_that_is_resumed_on_the_device_has_the_bits_of_an_unbroken_one() {
     assert!(parameters(&agent).eq(parameters(&whole)), "the resumed run ends with other bits");
 }
 
+/// The losses of products by tensor cores: finite, apart from f32's, and near them.
 #[test]
-fn what_a_device_cannot_do_is_refused_by_name() {
+fn a_learner_trains_in_every_precision() {
     let Some(rig) = Rig::new() else { return };
-    let (agent, _) = beginner(&config(&["precision=bf16"]));
-    let error = Learner::new(&agent).move_to(&agent, &device(&rig), false).unwrap_err().to_string();
-    assert!(error.starts_with("precision=bf16: kernels compute in f32"), "{error}");
+    let run = |kernels: Arc<Kernels>| {
+        let (mut agent, replay) = beginner(&config(&[&format!("precision={}", kernels.precision())]));
+        let mut learner = Learner::new(&agent);
+        learner.move_to(&agent, &Device::Cuda(kernels), false).unwrap();
+        updates(&mut learner, &mut agent, &replay, 10)
+    };
+    let full = run(rig.kernels.clone());
+    for (precision, bound) in [(Precision::Tf32, 1e-2), (Precision::Bf16, 5e-2)] {
+        let rounded = run(kernels_in(&rig, precision));
+        let mut worst = (0.0, "");
+        for ((name, got), (_, want)) in rounded.iter().flatten().zip(full.iter().flatten()) {
+            assert!(got.is_finite(), "{precision}: {name} is {got}");
+            let apart = (got - want).abs() / want.abs().max(1.0);
+            worst = if apart > worst.0 { (apart, *name) } else { worst };
+        }
+        println!("{precision}: worst {worst:?}");
+        assert!(worst.0 > 1e-6, "{precision}: nothing was rounded");
+        assert!(worst.0 < bound, "{precision}: {worst:?}");
+    }
 }
 
 /// Adam for the group `model` as somebody might write it who does not know captures: the number of the update is an argument.

@@ -205,13 +205,24 @@ impl<T: Pod> Buffer<T> {
     /// If the lengths differ.
     pub fn copy_from(&mut self, stream: &Stream, from: &Buffer<T>) -> Result<()> {
         assert_eq!(self.len, from.len, "the lengths of two buffers");
-        let (bytes, on) = (self.len * size_of::<T>(), stream.inner().cu_stream());
+        self.copy_at(stream, 0, from, 0, self.len)
+    }
+
+    /// Copies `len` elements of another buffer, from `first` on, to where element `index` is.
+    ///
+    /// # Errors
+    /// The context is broken.
+    ///
+    /// # Panics
+    /// If one of the two has fewer elements.
+    pub fn copy_at(&mut self, stream: &Stream, index: usize, from: &Buffer<T>, first: usize, len: usize) -> Result<()> {
+        let (to, from) = (self.room(index, len), from.room(first, len));
+        let (bytes, on) = (len * size_of::<T>(), stream.inner().cu_stream());
         if bytes == 0 {
             return Ok(());
         }
-        // SAFETY: both ranges are whole buffers.
-        self.context
-            .bound("copy a buffer", || unsafe { result::memcpy_dtod_async(self.address, from.address, bytes, on) })
+        // SAFETY: both ranges lie within their buffers, which are two.
+        self.context.bound("copy a buffer", || unsafe { result::memcpy_dtod_async(to, from, bytes, on) })
     }
 
     fn room(&self, index: usize, count: usize) -> u64 {

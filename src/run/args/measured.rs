@@ -36,7 +36,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub threads: usize,
 
-    /// The numbers that matrix products multiply
+    /// The numbers that matrix products multiply; on CUDA those within a scan of the world model stay f32
     #[arg(long, default_value = "f32", value_parser = choice::<config::Precision>())]
     pub precision: config::Precision,
 
@@ -188,6 +188,7 @@ pub struct ProfileArgs {
 impl ProfileArgs {
     /// Refuses flags that the device has no use for.
     pub fn check(&self) -> Result<()> {
+        self.precision.map_or(Ok(()), refuse_tf32)?;
         if self.trace.is_some() && self.device != Device::Cpu {
             return Err(Error::new(format!(
                 "--trace is a record of times: it goes with --device cpu, not {}.",
@@ -203,8 +204,19 @@ impl ProfileArgs {
             return Ok(None);
         }
         let (task, preset, set) = (self.task.clone(), self.preset.clone(), self.set.clone());
-        SettingsArgs { task, preset, config: None, set }.resolve().map(Some)
+        let settings = SettingsArgs { task, preset, config: None, set }.resolve()?;
+        refuse_tf32(settings.config.precision)?;
+        Ok(Some(settings))
     }
+}
+
+fn refuse_tf32(precision: config::Precision) -> Result<()> {
+    if precision == config::Precision::Tf32 {
+        return Err(Error::new(
+            "precision=tf32: a profile takes f32 or bf16 on the CPU, and f32 on the emulated device.",
+        ));
+    }
+    Ok(())
 }
 
 /// What a GPU can do at most. The defaults are those of an H100 SXM5: NVIDIA, "H100 Tensor Core GPU" (data sheet): 67 TFLOP/s in f32 without

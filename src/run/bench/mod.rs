@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use self::measure::{Measured, measure, peak_memory};
 use super::args::{BenchArgs, BenchConfig, BenchMode};
-use super::device::{Device, check};
+use super::device::Device;
 use crate::autodiff::Params;
 use crate::base::Result;
 use crate::device::{Pool, simd};
@@ -41,7 +41,7 @@ pub fn command(args: &BenchArgs) -> Result<ExitCode> {
         BenchMode::Env => (Device::Cpu, env::bench(args, &pool)?),
         BenchMode::Act => (Device::Cpu, act::bench(args, &pool)?),
         _ => {
-            let device = Device::open(args.device)?;
+            let device = Device::with_products(args.device, args.precision)?;
             let measured = training(args, &pool, &device)?;
             (device, measured)
         }
@@ -78,9 +78,6 @@ fn training(args: &BenchArgs, pool: &Arc<Pool>, device: &Device) -> Result<(Meas
     let config = args.config.unwrap_or(BenchConfig::Grid);
     let mut model = work::model(config)?;
     model.config.precision = args.precision;
-    if !matches!(device, Device::Cpu) {
-        check(&model.config)?;
-    }
     let mut params = Params::new(Arc::new(model.layout()));
     init(&model, &mut params, 0);
     let mut work = work::work(&model, args.mode, params, pool, device, args.eager)?;

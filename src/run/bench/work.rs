@@ -192,10 +192,12 @@ fn on_cuda(
     let mut work: Work = if mode == BenchMode::TrainStep {
         let mut step = train_step(model, &params, pool, Plan::for_device);
         let mut update = CudaUpdate::new(&mut step, &params, kernels.clone(), eager)?;
+        update.notes().iter().for_each(|note| eprintln!("{note}"));
         Box::new(move || update.update(&mut step, &params, 0))
     } else {
         let Part { plan, groups } = part(model, mode, &params, pool, Plan::for_device);
         let mut device = CudaPlan::new(&plan, &params, kernels.clone())?;
+        device.notes().iter().for_each(|note| eprintln!("{note}"));
         device.upload(&plan, &params, Clock::default())?;
         let groups: Vec<_> = groups.into_iter().map(|group| (group, adam(&model.config, group, 1), &[][..])).collect();
         let optimizer = Optimizer::new(&device, &params, &groups, kernels)?;
