@@ -76,13 +76,16 @@ __device__ __forceinline__ void wait_for_copies() {
 // Neighbouring lanes copy neighbours in memory.
 template <int N, bool ALONG_K, class At>
 __device__ __forceinline__ void fetch_by(float *piece, const Operand<At> &x, int first, int rows, int from, int to) {
+    constexpr int STEP = 256 * N, SIDE = ALONG_K ? DEPTH : TILE;
+    // One of the two indices is the same for all copies of a lane, and so is what is computed from it.
+    int same = threadIdx.x * N % SIDE, other = threadIdx.x * N / SIDE;
     // Places of single copies are not all held in registers at once.
 #pragma unroll(N == 4 ? 2 : 1)
-    for (int r = 0; r < PIECE / (256 * N); r++) {
-        int e = (threadIdx.x + 256 * r) * N;
-        int i = ALONG_K ? e / DEPTH : e % TILE, k = ALONG_K ? e % DEPTH : e / TILE;
+    for (int r = 0; r < PIECE / STEP; r++) {
+        int i = ALONG_K ? other : same, k = ALONG_K ? same : other;
         int at = first + i < rows && from + k < to ? x.at(first + i, from + k) : -1;
         copy_async<N>(piece + place<ALONG_K>(i, k), x.from + max(at, 0), at >= 0);
+        other += STEP / SIDE;
     }
 }
 

@@ -41,17 +41,23 @@ struct Tile {
         return memory;
     }
 
+    // Where the block's tile of a result with n columns begins. Tiles of the same rows follow each other, so that these rows of A are
+    // read from memory once and then from the cache; B is mostly small enough to stay there.
+    static __device__ __forceinline__ int first_row(int n) { return blockIdx.x / ((n + TILE - 1) / TILE) * TILE; }
+    static __device__ __forceinline__ int first_column(int n) { return blockIdx.x % ((n + TILE - 1) / TILE) * TILE; }
+
     // Adds A B, summed over k in [from, to).
     template <class A, class B>
     __device__ __forceinline__ void add(int m, int n, int from, int to, const Operand<A> &a, const Operand<B> &b) {
         float *stages = memory();
         unsigned short *rounded = (unsigned short *)(stages + STAGES * 2 * PIECE);
+        int first = first_row(n), across = first_column(n);
         auto ask = [&](int step) {
             float *stage = stages + step % STAGES * 2 * PIECE;
             int k = from + step * DEPTH;
             if (k < to) {
-                fetch<A_ALONG_K>(stage, a, blockIdx.x * TILE, m, k, to);
-                fetch<B_ALONG_K>(stage + PIECE, b, blockIdx.y * TILE, n, k, to);
+                fetch<A_ALONG_K>(stage, a, first, m, k, to);
+                fetch<B_ALONG_K>(stage + PIECE, b, across, n, k, to);
             }
             commit_copies();
         };
@@ -161,15 +167,25 @@ struct Tile {
         }
     }
 
+    // Line and column of the lane's q-th of 8 x 32 elements, of which `run` columns follow each other in memory, and behind them those of
+    // the next line.
+    static __device__ __forceinline__ int narrow_line(int q, int run) { return (q * 32 + lane_number()) / run % 8; }
+    static __device__ __forceinline__ int narrow_column(int q, int run) {
+        int e = q * 32 + lane_number();
+        return e / run / 8 * run + e % run;
+    }
+
     // Calls store(i, j, start(i, j) + sum) for every element of C [m, n] that lies in the tile. The sums go through shared memory, so that
-    // neighbouring lanes have neighbouring columns; what is read stands before what is written, so that reads do not wait for writes.
+    // neighbouring lanes have neighbours in memory: columns of a row, and where C is narrower than a warp, the same `run` columns of row
+    // after row. What is read stands before what is written, so that reads do not wait for writes.
     template <class Start, class Store>
-    __device__ __forceinline__ void each(int m, int n, Start start, Store store) const {
+    __device__ __forceinline__ void each(int m, int n, int run, Start start, Store store) const {
         // Lanes that write rows and lanes that read columns meet no bank conflict.
         constexpr int PITCH = 32 + 4 * SIDE_COLUMNS;
         int lane = lane_number();
         float *lines = memory() + threadIdx.x / 32 * 8 * PITCH;
-        int first = blockIdx.x * TILE + warp_row(), j = blockIdx.y * TILE + warp_column() + lane;
+        int first = first_row(n) + warp_row(), across = first_column(n) + warp_column();
+        bool narrow = n < 32;
         __syncthreads();
 #pragma unroll 1
         for (int r = 0; r < ROWS; r++) {
@@ -183,14 +199,22 @@ struct Tile {
                 }
             }
             __syncwarp();
-            float *mine = lines + lane;
             int i = first + row(r, 0);
+            if (!narrow) {
 #pragma unroll
-            for (int line = 0; line < 8; line++)
-                if (i + line * SIDE_ROWS < m && j < n) mine[line * PITCH] += start(i + line * SIDE_ROWS, j);
+                for (int line = 0; line < 8; line++)
+                    if (i + line * SIDE_ROWS < m && across + lane < n)
+                        lines[line * PITCH + lane] += start(i + line * SIDE_ROWS, across + lane);
+            }
 #pragma unroll 1
-            for (int line = 0; line < 8; line++)
-                if (i + line * SIDE_ROWS < m && j < n) store(i + line * SIDE_ROWS, j, mine[line * PITCH]);
+            for (int q = 0; q < 8; q++) {
+                int line = narrow ? narrow_line(q, run) : q, j = narrow ? narrow_column(q, run) : lane;
+                int at_row = i + line * SIDE_ROWS, at_column = across + j;
+                if (at_row < m && at_column < n) {
+                    float a = lines[line * PITCH + j];
+                    store(at_row, at_column, narrow ? a + start(at_row, at_column) : a);
+                }
+            }
             __syncwarp();
         }
     }
@@ -211,7 +235,7 @@ struct Parts {
     template <class T>
     __device__ __forceinline__ void store(const T &tile, int m, int n) const {
         tile.each(
-            m, n, [=](int i, int j) { return partial ? 0.0f : d[i * n + j]; },
+            m, n, n, [=](int i, int j) { return partial ? 0.0f : d[i * n + j]; },
             [=](int i, int j, float a) { *at(m * n, i * n + j) = a; });
     }
 };

@@ -186,7 +186,7 @@ pub trait Entry {
     where
         Self: Sized,
     {
-        let grid = [rows.div_ceil(tile), columns.div_ceil(tile), parts];
+        let grid = [rows.div_ceil(tile) * columns.div_ceil(tile), 1, parts];
         on.take(Listed { tile, ..self.listed(grid, 0, None)? })
     }
 }

@@ -67,6 +67,10 @@ pub fn options(tile: usize, precision: Precision) -> [String; 2] {
 /// The tile of a product of `rows` x `columns`: the large one reads its operands half as often, but takes enough of them to fill a device.
 pub(super) fn tile(rows: usize, columns: usize) -> usize {
     let [small, large] = TILES;
+    // Half of it at least would be empty.
+    if columns <= small {
+        return small;
+    }
     if rows.div_ceil(large) * columns.div_ceil(large) >= BLOCKS / 2 { large } else { small }
 }
 
@@ -74,6 +78,33 @@ pub(super) fn tile(rows: usize, columns: usize) -> usize {
 pub(super) fn tile_of_sum(rows: usize, columns: usize) -> usize {
     let [small, large] = TILES;
     if rows > small && columns > small { large } else { small }
+}
+
+/// A product whose result are the pixels under the windows of images [images, h, w, c], cut by phases: `Phases` of `kernels/prelude.cuh`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phases {
+    /// The stride that the kernel gets. Where there is one window only, nothing strides, so that each pixel may be a phase of its own.
+    pub stride: usize,
+    /// Rows of the product: places of a whole stride.
+    pub rows: usize,
+    /// Columns of the product: the pixels of a stride, with their channels.
+    pub columns: usize,
+}
+
+impl Phases {
+    /// The phases of so many images under [oh, ow] windows each.
+    pub fn of(
+        images: usize,
+        [h, w, c]: [usize; 3],
+        kernel: usize,
+        stride: usize,
+        pad: usize,
+        [oh, ow]: [usize; 2],
+    ) -> Self {
+        let stride = if oh * ow == 1 { kernel } else { stride };
+        let along = |pixels: usize| (pixels - 1 + pad) / stride - pad / stride + 1;
+        Phases { stride, rows: images * along(h) * along(w), columns: stride * stride * c }
+    }
 }
 
 /// A sum that is cut into parts.
@@ -115,6 +146,6 @@ mod tests {
 
     #[test]
     fn the_large_tile_is_for_large_results() {
-        assert_eq!([tile(50, 600), tile(2500, 400), tile(36_750, 400), tile(480_500, 32)], [64, 64, 128, 128]);
+        assert_eq!([tile(50, 600), tile(2500, 400), tile(36_750, 400), tile(480_500, 32)], [64, 64, 128, 64]);
     }
 }
