@@ -157,6 +157,22 @@ impl Core<'_> {
 
     /// Counts a warp-wide global access of `len` bytes a lane.
     fn count_sectors(&mut self, at: &Wide, mask: u32, len: u64, store: bool) {
+        // Mostly the lanes follow each other.
+        let (first, end, stride) = next_run(at, mask, len);
+        if after(mask, end) == 0 && at[first].is_multiple_of(len) {
+            let bytes = if stride == 0 { len } else { len * (end - first) as u64 };
+            let (from, to) = (at[first] / 32, (at[first] + bytes - 1) / 32);
+            self.counters.global_requests += 1;
+            self.counters.global_sectors += to - from + 1;
+            self.counters.ideal_sectors += bytes.div_ceil(32);
+            if self.memory.cache.is_some() {
+                for line in from / 4..=to / 4 {
+                    let (low, high) = (from.max(4 * line) % 4, to.min(4 * line + 3) % 4);
+                    self.pass_cache(line, (2 << high) - (1 << low), store);
+                }
+            }
+            return;
+        }
         let (mut firsts, mut n) = ([u64::MAX; 32], 0);
         let mut ascending = true;
         for lane in lanes(mask) {
@@ -177,16 +193,24 @@ impl Core<'_> {
         self.counters.global_requests += 1;
         self.counters.global_sectors += sectors;
         self.counters.ideal_sectors += (distinct * len).div_ceil(32);
-        if let Some(cache) = &mut self.memory.cache {
+        if self.memory.cache.is_some() {
             let mut rest = &firsts[..];
             while let Some(line) = rest.first().map(|first| first / 128) {
                 let n = rest.iter().take_while(|&&at| at / 128 == line).count();
                 let sectors = rest[..n].iter().fold(0, |sectors, at| sectors | 1 << (at % 128 / 32));
                 rest = &rest[n..];
-                let traffic = cache.line(line, sectors, store);
-                self.counters.memory_read_bytes += 32 * traffic.read;
-                self.counters.memory_written_bytes += 32 * traffic.written;
+                self.pass_cache(line, sectors, store);
             }
+        }
+    }
+
+    /// Takes sectors of a line through the second-level cache.
+    #[inline(always)]
+    fn pass_cache(&mut self, line: u64, sectors: u64, store: bool) {
+        if let Some(cache) = &mut self.memory.cache {
+            let traffic = cache.line(line, sectors, store);
+            self.counters.memory_read_bytes += 32 * traffic.read;
+            self.counters.memory_written_bytes += 32 * traffic.written;
         }
     }
 
