@@ -108,7 +108,7 @@ pub(super) fn tile_of_sum(rows: usize, columns: usize) -> Tile {
     }
 }
 
-/// A product whose result are the pixels under the windows of images [images, h, w, c], cut by phases: `Phases` of `kernels/prelude.cuh`.
+/// A product whose result is the pixels under the windows of images [images, h, w, c], cut by phases: `Phases` of `kernels/prelude.cuh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phases {
     /// The stride that the kernel gets. Where there is one window only, nothing strides, so that each pixel may be a phase of its own.
