@@ -18,7 +18,7 @@ linear_forward(float *y, const float *x0, const float *x1, const float *x2, cons
                  Operand(w, n, [=](int j, int d) { return d * n + j; }));
     }
     tile.each(
-        rows, n, [=](int i, int j) { return (b ? b[j] : 0.0f) + (add ? add[i * n + j] : 0.0f); },
+        rows, n, n, [=](int i, int j) { return (b ? b[j] : 0.0f) + (add ? add[i * n + j] : 0.0f); },
         [=](int i, int j, float a) { y[i * n + j] = activate(f, a); }); // (L2)
 }
 
@@ -29,7 +29,7 @@ linear_backward_input(float *dx, const float *da, const float *w, int rows, int 
     tile.add(rows, k, 0, n, Operand(da, n, [=](int i, int d) { return i * n + d; }),
              Operand(w, n, [=](int j, int d) { return j * n + d; }));
     tile.each(
-        rows, k, [=](int i, int j) { return dx[i * k + j]; }, [=](int i, int j, float a) { dx[i * k + j] = a; });
+        rows, k, k, [=](int i, int j) { return dx[i * k + j]; }, [=](int i, int j, float a) { dx[i * k + j] = a; });
 }
 
 // (L5) dw [k, n] += x^T [k, rows] da, or the parts of it: see Parts.

@@ -36,30 +36,34 @@ __device__ __forceinline__ void mma_bf16(float &c0, float &c1, float &c2, float 
 
 // A piece in bf16: where element (i, k) of it stands, in units of 16 bits. Eight that are neighbours stay together, as ldmatrix wants them;
 // which eight stand where is permuted, so that it meets no bank conflict.
-template <bool ALONG_K>
+template <bool ALONG_K, int SIDE>
 __device__ __forceinline__ int place_bf16(int i, int k) {
-    return ALONG_K ? i * DEPTH + (k / 8 ^ i / 4 % 2) * 8 + k % 8 : k * TILE + (i / 8 ^ k % 8) * 8 + i % 8;
+    // Two lines of 32 stand where one of 64 would.
+    int turn = SIDE < 64 ? k / 2 % 4 : k % 8;
+    return ALONG_K ? i * DEPTH + (k / 8 ^ i / 4 % 2) * 8 + k % 8 : k * SIDE + (i / 8 ^ turn) * 8 + i % 8;
 }
 
 // Rounds a piece of f32 to bf16.
-template <bool ALONG_K>
+template <bool ALONG_K, int SIDE>
 __device__ __forceinline__ void round_piece(unsigned short *to, const float *from) {
+    constexpr int PIECE = SIDE * DEPTH;
 #pragma unroll
-    for (int r = 0; r < PIECE / 1024; r++) {
+    for (int r = 0; r < (PIECE + 1023) / 1024; r++) {
         int e = (threadIdx.x + 256 * r) * 4;
-        int i = ALONG_K ? e / DEPTH : e % TILE, k = ALONG_K ? e % DEPTH : e / TILE;
-        float4 x = *(const float4 *)(from + place<ALONG_K>(i, k));
-        *(uint2 *)(to + place_bf16<ALONG_K>(i, k)) = make_uint2(to_bf16(x.x, x.y), to_bf16(x.z, x.w));
+        if (PIECE < 1024 && e >= PIECE) return;
+        int i = ALONG_K ? e / DEPTH : e % SIDE, k = ALONG_K ? e % DEPTH : e / SIDE;
+        float4 x = *(const float4 *)(from + place<ALONG_K, SIDE>(i, k));
+        *(uint2 *)(to + place_bf16<ALONG_K, SIDE>(i, k)) = make_uint2(to_bf16(x.x, x.y), to_bf16(x.z, x.w));
     }
 }
 
 // Four matrices of 8 x 8 elements of a piece in bf16: those at rows i and i + 8, each at depths 0 and 8. `rows_first` says which comes second.
 // Lanes 8 m to 8 m + 7 name the lines of matrix m. Lines along i are transposed on the way.
-template <bool ALONG_K>
+template <bool ALONG_K, int SIDE>
 __device__ __forceinline__ void load_matrices(unsigned (&out)[4], const unsigned short *piece, int i, bool rows_first) {
     int line = lane_number() % 8, first = lane_number() / 8 % 2 * 8, second = lane_number() / 16 * 8;
     int row = i + (rows_first ? first : second), k = rows_first ? second : first;
-    const unsigned short *from = piece + (ALONG_K ? place_bf16<true>(row + line, k) : place_bf16<false>(row, k + line));
+    const unsigned short *from = piece + (ALONG_K ? place_bf16<true, SIDE>(row + line, k) : place_bf16<false, SIDE>(row, k + line));
     unsigned at = (unsigned)__cvta_generic_to_shared(from);
     if constexpr (ALONG_K) {
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"

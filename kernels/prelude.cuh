@@ -161,12 +161,47 @@ struct Windows {
         x = x * stride + q - pad, y = y * stride + p - pad;
         return x >= 0 && x < w && y >= 0 && y < h ? ((image * h + y) * w + x) * c + channel : -1;
     }
+};
 
-    // The window that has pixel i of the images at its place (p, q), pq = p kernel + q, or -1 if none has.
-    __device__ __forceinline__ int window(int i, int pq) const {
-        int x = i % w + pad - pq % kernel, y = i / w % h + pad - pq / kernel, image = i / w / h;
-        if (x < 0 || y < 0 || x % stride || y % stride) return -1;
-        x /= stride, y /= stride;
-        return x < ow && y < oh ? (image * oh + y) * ow + x : -1;
+// The pixels that windows [kernel, kernel, c] lie over, by phases: those of a whole stride stand in one row, [images, down, across, stride,
+// stride, c]. They all lie in the same taps x taps windows at most, and at none of these places is a zero that only the stride puts there.
+struct Phases {
+    Windows windows;
+    int taps, top, down, across;
+
+    __device__ __forceinline__ explicit Phases(const Windows &of)
+        : windows(of), taps((of.kernel + of.stride - 1) / of.stride), top(of.pad / of.stride),
+          down((of.h - 1 + of.pad) / of.stride - top + 1), across((of.w - 1 + of.pad) / of.stride - top + 1) {}
+
+    // Rows for so many images, columns of a row, and columns that are neighbours in memory.
+    __device__ __forceinline__ int rows(int images) const { return images * down * across; }
+    __device__ __forceinline__ int run() const { return windows.stride * windows.c; }
+    __device__ __forceinline__ int columns() const { return windows.stride * run(); }
+
+    // Taps that columns from this one on can need: their phases begin lower, so that fewer taps lie within the kernel.
+    __device__ __forceinline__ int needed(int column) const {
+        return max(windows.kernel - column / run() + windows.stride - 1, 0) / windows.stride * taps;
+    }
+
+    // The window that a row has at tap i taps + j, or -1 if there is none.
+    __device__ __forceinline__ int window(int row, int tap) const {
+        int x = row % across + top - tap % taps, y = row / across % down + top - tap / taps, image = row / across / down;
+        return x >= 0 && x < windows.ow && y >= 0 && y < windows.oh ? (image * windows.oh + y) * windows.ow + x : -1;
+    }
+
+    // Which element p kernel + q of that window lies over a column's pixel, or -1 if it ends before.
+    __device__ __forceinline__ int element(int column, int tap) const {
+        int phase = column / windows.c, stride = windows.stride, kernel = windows.kernel;
+        int p = tap / taps * stride + phase / stride, q = tap % taps * stride + phase % stride;
+        return p < kernel && q < kernel ? p * kernel + q : -1;
+    }
+
+    // Where a column of a row lies in the images, or -1 in the padding.
+    __device__ __forceinline__ int pixel(int row, int column) const {
+        int phase = column / windows.c, stride = windows.stride;
+        int x = (row % across + top) * stride + phase % stride - windows.pad;
+        int y = (row / across % down + top) * stride + phase / stride - windows.pad;
+        if (x < 0 || x >= windows.w || y < 0 || y >= windows.h) return -1;
+        return ((row / across / down * windows.h + y) * windows.w + x) * windows.c + column % windows.c;
     }
 };

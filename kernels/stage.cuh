@@ -1,8 +1,9 @@
 // How the operands of a product come to shared memory: in pieces of DEPTH along the sum, by asynchronous copies, always as f32.
 
-// Side of a tile, and what is multiplied: options of the compiler. The launch takes the tile that its shape fills.
-#ifndef TILE
-#define TILE 64
+// Sides of a tile, and what is multiplied: options of the compiler. The launch takes the tile that its shape fills.
+#ifndef TILE_ROWS
+#define TILE_ROWS 64
+#define TILE_COLUMNS 64
 #endif
 #ifndef PRECISION
 #define PRECISION F32
@@ -10,8 +11,8 @@
 enum Precision { F32, TF32, BF16 };
 
 constexpr int DEPTH = 16;
-// Elements of one operand's piece: [TILE, DEPTH].
-constexpr int PIECE = TILE * DEPTH;
+// Elements of the operands' pieces, [SIDE, DEPTH] with SIDE of the tile.
+constexpr int PIECE_A = TILE_ROWS * DEPTH, PIECE_B = TILE_COLUMNS * DEPTH;
 
 // N numbers that are read or written in one access.
 template <int N>
@@ -33,9 +34,9 @@ struct Operand {
 
 // Where element (i, k) of a piece stands. ALONG_K: elements that follow each other in k are neighbours, in global memory and here.
 // Four of them stay together; which four stand where is permuted, so that neither copies nor reads of a warp meet a bank conflict.
-template <bool ALONG_K>
+template <bool ALONG_K, int SIDE>
 __device__ __forceinline__ int place(int i, int k) {
-    return ALONG_K ? i * DEPTH + (k / 4 ^ i / 2 % 4) * 4 + k % 4 : k * TILE + (i ^ k % 4 * 8);
+    return ALONG_K ? i * DEPTH + (k / 4 ^ i / 2 % 4) * 4 + k % 4 : k * SIDE + (i ^ k % 4 * 8);
 }
 
 // Writes N neighbours to shared memory in one access: left to the compiler, it may become N.
@@ -74,23 +75,27 @@ __device__ __forceinline__ void wait_for_copies() {
 
 // Begins to copy the rows from `first` on and the depths from `from` on, N neighbours at once; beyond `rows` and `to` there are zeros.
 // Neighbouring lanes copy neighbours in memory.
-template <int N, bool ALONG_K, class At>
+template <int N, bool ALONG_K, int SIDE, class At>
 __device__ __forceinline__ void fetch_by(float *piece, const Operand<At> &x, int first, int rows, int from, int to) {
+    constexpr int PIECE = SIDE * DEPTH, STEP = 256 * N, LINE = ALONG_K ? DEPTH : SIDE;
+    // One of the two indices is the same for all copies of a lane, and so is what is computed from it.
+    int same = threadIdx.x * N % LINE, other = threadIdx.x * N / LINE;
+    if (PIECE < STEP && threadIdx.x * N >= PIECE) return;
     // Places of single copies are not all held in registers at once.
 #pragma unroll(N == 4 ? 2 : 1)
-    for (int r = 0; r < PIECE / (256 * N); r++) {
-        int e = (threadIdx.x + 256 * r) * N;
-        int i = ALONG_K ? e / DEPTH : e % TILE, k = ALONG_K ? e % DEPTH : e / TILE;
+    for (int r = 0; r < (PIECE + STEP - 1) / STEP; r++) {
+        int i = ALONG_K ? other : same, k = ALONG_K ? same : other;
         int at = first + i < rows && from + k < to ? x.at(first + i, from + k) : -1;
-        copy_async<N>(piece + place<ALONG_K>(i, k), x.from + max(at, 0), at >= 0);
+        copy_async<N>(piece + place<ALONG_K, SIDE>(i, k), x.from + max(at, 0), at >= 0);
+        other += STEP / LINE;
     }
 }
 
-template <bool ALONG_K, class At>
+template <bool ALONG_K, int SIDE, class At>
 __device__ __forceinline__ void fetch(float *piece, const Operand<At> &x, int first, int rows, int from, int to) {
     if (x.by_four) {
-        fetch_by<4, ALONG_K>(piece, x, first, rows, from, to);
+        fetch_by<4, ALONG_K, SIDE>(piece, x, first, rows, from, to);
     } else {
-        fetch_by<1, ALONG_K>(piece, x, first, rows, from, to);
+        fetch_by<1, ALONG_K, SIDE>(piece, x, first, rows, from, to);
     }
 }

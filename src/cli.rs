@@ -87,8 +87,8 @@ const PROFILE: &str = "\
 Every piece of every call is timed on its worker. Shares are of the time of all workers, waiting included, so that they add up to 100 %; \
 times are those shares of an update. What the machine can do at most is measured first: multiply-adds on registers, and memory read and written in streams.
 
-With --device emulated nothing is timed: the emulated CUDA driver counts what each kernel does, beside the least that the ops need, and the floor of \
-an update on a stated GPU (by default an H100 SXM5 by NVIDIA's data sheet).
+With --device emulated nothing is timed: the emulated CUDA driver counts what each kernel does, memory traffic behind a model of the second-level cache \
+included, beside the least that the ops need, and the floor of an update on a stated GPU (by default an H100 SXM5 by NVIDIA's data sheet).
 
 Examples:
   dreamer-fast profile

@@ -40,6 +40,10 @@ pub struct Counters {
     pub minimal_read_bytes: u64,
     /// Distinct bytes that a launch writes, summed over launches: what DRAM must take at least.
     pub minimal_written_bytes: u64,
+    /// Bytes that the second-level cache fetches from memory for these launches: 0 without a model of it (`memory::Cache`).
+    pub memory_read_bytes: u64,
+    /// Bytes that it has to write back for them.
+    pub memory_written_bytes: u64,
 }
 
 impl Counters {
@@ -64,6 +68,8 @@ impl Counters {
             atomics,
             minimal_read_bytes,
             minimal_written_bytes,
+            memory_read_bytes,
+            memory_written_bytes,
         } = self;
         let counts = [
             warp_instructions,
@@ -81,8 +87,26 @@ impl Counters {
             atomics,
             minimal_read_bytes,
             minimal_written_bytes,
+            memory_read_bytes,
+            memory_written_bytes,
         ];
         counts.into_iter().for_each(|count| *count = (u128::from(*count) * u128::from(blocks) / u128::from(of)) as u64);
+    }
+
+    /// Takes over what `other` says of global memory.
+    pub fn take_memory(&mut self, other: &Counters) {
+        *self = Counters {
+            launches: self.launches,
+            blocks: self.blocks,
+            warp_instructions: self.warp_instructions,
+            lane_instructions: self.lane_instructions,
+            shared_accesses: self.shared_accesses,
+            bank_conflicts: self.bank_conflicts,
+            divergent_branches: self.divergent_branches,
+            mma: self.mma,
+            barriers: self.barriers,
+            ..*other
+        };
     }
 
     /// Adds the counts of `other`.
@@ -104,5 +128,7 @@ impl Counters {
         self.atomics += other.atomics;
         self.minimal_read_bytes += other.minimal_read_bytes;
         self.minimal_written_bytes += other.minimal_written_bytes;
+        self.memory_read_bytes += other.memory_read_bytes;
+        self.memory_written_bytes += other.memory_written_bytes;
     }
 }

@@ -3,6 +3,7 @@
 mod device;
 
 use device::{Arg, Device, fixture, numbers};
+use dreamer_emulator::memory::Cache;
 
 /// Largest difference, with NaN as infinity.
 fn worst(got: &[f32], want: impl Fn(usize) -> f64) -> f64 {
@@ -50,6 +51,42 @@ fn a_sampled_launch_scales_its_counts() {
     assert_eq!((c.launches, c.blocks), (1, 4));
     assert_eq!((c.global_load_bytes, c.global_store_bytes), (8192, 4096));
     assert_eq!((c.global_sectors, c.global_requests), (384, 96));
+}
+
+/// With a cache, what a sampled launch accesses is that of all blocks, though only a slice of them is interpreted.
+#[test]
+fn a_sampled_launch_counts_the_accesses_of_all_blocks() {
+    let (m, n, k) = (37, 50, 45);
+    let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
+    for (fixture_name, grid, block) in [("sgemm_tiled", [4, 3, 1], [16, 16, 1]), ("vector_add", [4, 1, 1], [256, 1, 1])]
+    {
+        let module = fixture(fixture_name);
+        let counted = |sample: u32| {
+            let mut gpu = Device::new();
+            let [da, db, out] = [gpu.floats(&a), gpu.floats(&b), gpu.empty(4 * m * n)];
+            gpu.memory.cache = Some(Cache::new(4096));
+            gpu.sample = sample;
+            let sizes: Vec<usize> = if fixture_name == "vector_add" { vec![1000] } else { vec![m, n, k] };
+            let pointers = [out, da, db].map(Arg::Pointer);
+            let args: Vec<Arg> = pointers.into_iter().chain(sizes.iter().map(|&v| Arg::Int(v as u32))).collect();
+            gpu.launch(&module, fixture_name, grid, block, 0, &args).unwrap();
+            gpu.counters
+        };
+        let (all, mut one) = (counted(0), counted(1));
+        assert!(all.memory_read_bytes >= all.minimal_read_bytes && all.memory_read_bytes <= 32 * all.global_sectors);
+        assert!(all.memory_written_bytes >= all.minimal_written_bytes, "{all:?}");
+        // What the sampled block computes is scaled: the last ones, which have less to do, count as much as it.
+        for (from, to) in [
+            (all.warp_instructions, &mut one.warp_instructions),
+            (all.lane_instructions, &mut one.lane_instructions),
+            (all.shared_accesses, &mut one.shared_accesses),
+            (all.bank_conflicts, &mut one.bank_conflicts),
+            (all.divergent_branches, &mut one.divergent_branches),
+        ] {
+            *to = from;
+        }
+        assert_eq!(one, all, "{fixture_name}");
+    }
 }
 
 #[test]

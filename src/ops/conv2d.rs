@@ -30,6 +30,7 @@ use crate::{
     device::cuda::kernels::{
         ActivationDifferentiate, Conv2dBackwardInput, Conv2dBackwardWeights, Conv2dForward, Entry,
     },
+    device::cuda::product::Phases,
 };
 
 impl<R: Real> Graph<R> {
@@ -166,11 +167,9 @@ impl<R: Real> Op<R> for Conv2d {
         if !dx.is_some() {
             return Ok(());
         }
-        Conv2dBackwardInput { dx, da, weights, images, h, w, c, kernel, stride, pad, oh, ow, n }.tiles(
-            io.on,
-            images * h * w,
-            c,
-        ) // (V4)
+        let Phases { stride, rows, columns } = Phases::of(images, [h, w, c], kernel, stride, pad, [oh, ow]);
+        Conv2dBackwardInput { dx, da, weights, images, h, w, c, kernel, stride, pad, oh, ow, n }
+            .tiles(io.on, rows, columns) // (V4)
     }
 
     #[cfg(feature = "cuda")]

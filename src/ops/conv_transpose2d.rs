@@ -32,6 +32,7 @@ use crate::{
         ActivationDifferentiate, ConvTranspose2dBackwardInput, ConvTranspose2dBackwardWeights, ConvTranspose2dForward,
         Entry,
     },
+    device::cuda::product::Phases,
 };
 
 impl<R: Real> Graph<R> {
@@ -180,11 +181,9 @@ impl<R: Real> Op<R> for ConvTranspose2d {
     fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
         let Windows { h, w, c, kernel, stride, pad, oh, ow } = self.windows;
         let (y, [x, weights, b, ..], images, n, f) = (io.y[0], io.x, self.images, self.input, self.f as usize);
-        ConvTranspose2dForward { y, x, weights, b, images, h, w, c, kernel, stride, pad, oh, ow, n, f }.tiles(
-            io.on,
-            images * h * w,
-            c,
-        )
+        let Phases { stride, rows, columns } = Phases::of(images, [h, w, c], kernel, stride, pad, [oh, ow]);
+        ConvTranspose2dForward { y, x, weights, b, images, h, w, c, kernel, stride, pad, oh, ow, n, f }
+            .tiles(io.on, rows, columns)
     }
 
     #[cfg(feature = "cuda")]

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use dreamer_fast::config::{Request, resolve};
 use dreamer_fast::device::Pool;
+use dreamer_fast::run::args::Gpu;
+use dreamer_fast::run::profile::counters::Counters;
 use dreamer_fast::run::profile::emulated::{BUDGET, count, total};
 use dreamer_fast::run::world::World;
 use serde_json::Value;
@@ -75,7 +77,9 @@ fn a_profile_counts_every_launch() {
     let settings = resolve(&Request { preset: Some("debug".into()), ..Request::default() }).unwrap();
     let model = World::new(&settings.config).unwrap().model;
     let pool = Arc::new(Pool::new(1).unwrap());
-    let counted = |budget: f64| count(&model, budget, &pool, &rig.kernels, rig.context.emulator().unwrap()).unwrap();
+    let gpu = Gpu { sm_count: 132, bandwidth: 3350.0, l2_mib: 1, l2_bandwidth: None, peak: 67_000.0, launch_us: 0.5 };
+    let counted =
+        |budget: f64| count(&model, budget, &gpu, &pool, &rig.kernels, rig.context.emulator().unwrap()).unwrap();
     let work = counted(BUDGET);
     assert_eq!(work.sampled, None);
     let launches: f64 = work.counts.values().map(|counters| counters.launches).sum();
@@ -84,6 +88,7 @@ fn a_profile_counts_every_launch() {
     for (name, counters) in &work.counts {
         assert!(counters.moved_bytes() >= counters.ideal_sectors, "{name}");
         assert!(counters.distinct_bytes() > 0.0 && counters.blocks >= counters.launches, "{name}");
+        assert!(counters.memory_bytes() <= counters.moved_bytes(), "{name}");
     }
     let sample = counted(0.0);
     assert!(sample.sampled.is_some() && sample.launches == work.launches && sample.counts.len() == work.counts.len());
@@ -93,13 +98,29 @@ fn a_profile_counts_every_launch() {
         let (some, all) = (few.warp_instructions, counters.warp_instructions);
         println!("{name:28} {all:12} warp instructions, {some:12} by a sample");
         assert!(some > 0.5 * all && some < 2.0 * all, "{name}: {some} by a sample, {all} by all blocks");
+        // What is accessed is that of all blocks; blocks of the slice take other turns, so that the cache may hold something else for a moment.
+        let accesses = |c: &Counters| {
+            let Counters {
+                global_load_bytes, global_store_bytes, global_requests, global_sectors, ideal_sectors, ..
+            } = *c;
+            let distinct = [c.minimal_read_bytes, c.minimal_written_bytes];
+            ([global_load_bytes, global_store_bytes, global_requests, global_sectors, ideal_sectors], distinct)
+        };
+        assert_eq!(accesses(few), accesses(counters), "{name}");
+        let (some, all) = (few.memory_bytes(), counters.memory_bytes());
+        assert!((some - all).abs() <= 0.05 * all + 4096.0, "{name}: {some} bytes at memory, {all} by a whole run");
     }
     let need = total(&work.needs);
     assert!(need.flops > 1e6 && need.bytes > 1e6, "{need:?}");
     let text = run(&["profile", "--device", "emulated", "--preset", "debug", "--sm-count", "108", "--launch-us", "2"]);
-    for part in
-        ["linear_forward", "gru_cell", "108 multiprocessors", &format!("{} ", work.launches), "no GPU was asked"]
-    {
+    for part in [
+        "linear_forward",
+        "gru_cell",
+        "108 multiprocessors",
+        &format!("{} ", work.launches),
+        "at memory",
+        "no GPU was asked",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }

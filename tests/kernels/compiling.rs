@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use dreamer_fast::device::cuda::kernels::{NAMES, SOURCES, Source};
-use dreamer_fast::device::cuda::product::{TILES, options};
+use dreamer_fast::device::cuda::product::{TILES, Tile, options};
 use dreamer_fast::device::cuda::{Format, Precision, Target};
 
 use crate::compiler;
@@ -40,10 +40,11 @@ fn every_kernel_compiles_without_a_warning() {
             assert_eq!(compile(Format::Ptx, &[]).log, "", "{} for sm_{sm}", source.name);
             let log = compile(Format::Cubin, &["--ptxas-options=-v"]).log;
             for (name, resources) in resources(&log) {
-                println!("sm_{sm} {tile:3} {precision:4} {name:36} {resources:?}");
+                let Tile { rows, columns } = tile;
+                println!("sm_{sm} {rows:3} x {columns:3} {precision:4} {name:36} {resources:?}");
                 let Resources { registers, shared, spilled } = resources;
                 let fits = registers <= MOST_REGISTERS && shared <= most_shared && spilled == 0;
-                assert!(fits, "{name} for sm_{sm}, tile {tile}, {precision}: {resources:?}");
+                assert!(fits, "{name} for sm_{sm}, {tile:?}, {precision}: {resources:?}");
                 seen.insert(name);
             }
             assert!(!log.contains("warning"), "{log}");
@@ -54,7 +55,7 @@ fn every_kernel_compiles_without_a_warning() {
 }
 
 /// The tiles and precisions that a source is compiled for.
-fn variants(source: &Source) -> impl Iterator<Item = (usize, Precision)> + use<> {
+fn variants(source: &Source) -> impl Iterator<Item = (Tile, Precision)> + use<> {
     let all = TILES.into_iter().flat_map(|tile| Precision::ALL.map(|precision| (tile, precision)));
     all.take(if source.product { TILES.len() * Precision::ALL.len() } else { 1 })
 }

@@ -1,5 +1,6 @@
 //! Products: exact where they can be, in every precision and tile, the same bits in every order; and what they cost in sectors and bank conflicts.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use dreamer_fast::autodiff::cuda_check::{bound, check};
@@ -11,6 +12,7 @@ use dreamer_fast::device::cuda::kernels::{
     ConvTranspose2dBackwardWeights, ConvTranspose2dForward, Entry, In, Kernels, LinearBackwardInput,
     LinearBackwardWeights, LinearForward, Out,
 };
+use dreamer_fast::device::cuda::product::Phases;
 use dreamer_fast::device::cuda::{Buffer, Precision};
 use dreamer_fast::ops::Activation;
 use dreamer_fast::ops::registry::cases;
@@ -71,6 +73,8 @@ fn whole_cases() -> Vec<Case> {
         linear_case(1037, &[30, 8], 77),
         linear_case(1600, &[132], 68),
         linear_case(2049, &[12], 961),
+        linear_case(700, &[70], 20),
+        linear_case(515, &[129], 31),
         whole("conv2d", &[("t", &[2, 9, 8, 67]), ("x", &[2, 19, 17, 5]), ("w", &[4, 4, 5, 67]), ("b", &[67])], conv),
         whole("conv2d", &[("t", &[66, 16, 16, 8]), ("x", &[66, 32, 32, 4]), ("w", &[4, 4, 4, 8]), ("b", &[8])], conv),
         whole(
@@ -154,6 +158,17 @@ struct Layer {
     sectors: f64,
 }
 
+/// Waits for the launch before, and for the next one empties the second-level cache, if there is one: each launch is counted by itself.
+fn alone(rig: &Rig) {
+    rig.stream().synchronize().unwrap();
+    CACHE.with(|bytes| rig.context.emulator().unwrap().cache(bytes.get()));
+}
+
+thread_local! {
+    /// Bytes of the cache; 0 for none.
+    static CACHE: Cell<u64> = const { Cell::new(0) };
+}
+
 /// Device memory of zeros, kept until the launch is over.
 fn zeros(rig: &Rig, len: usize) -> (Buffer<f32>, u64) {
     let buffer = Buffer::<f32>::zeroed(rig.stream(), len).unwrap();
@@ -187,8 +202,10 @@ fn linear(rig: &Rig, on: &Kernels, rows: usize, k: usize, n: usize) {
     }
     .tiles(on, rows, n)
     .unwrap();
+    alone(rig);
     LinearBackwardInput { dx: Out::at(x), da: In::at(y), w: In::at(w), rows, n, k }.tiles(on, rows, k).unwrap();
     let (dw, x, da) = (Out::at(w), In::at(x), In::at(y));
+    alone(rig);
     on.sum_products(dw, [k, n], rows, |partial, each| LinearBackwardWeights { dw, partial, x, da, rows, n, k, each })
         .unwrap();
     rig.stream().synchronize().unwrap();
@@ -205,8 +222,11 @@ fn conv(rig: &Rig, on: &Kernels, images: usize, h: usize, c: usize, kernel: usiz
     Conv2dForward { y, x: read_x, weights: read_w, b, images, h, w, c, kernel, stride, pad, oh, ow, n, f }
         .tiles(on, images * oh * ow, n)
         .unwrap();
-    Conv2dBackwardInput { dx, da, weights: read_w, images, h, w, c, kernel, stride, pad, oh, ow, n }
-        .tiles(on, images * h * w, c)
+    alone(rig);
+    let phases = Phases::of(images, [h, w, c], kernel, stride, pad, [oh, ow]);
+    let of_phases = phases.stride;
+    Conv2dBackwardInput { dx, da, weights: read_w, images, h, w, c, kernel, stride: of_phases, pad, oh, ow, n }
+        .tiles(on, phases.rows, phases.columns)
         .unwrap();
     let entry = |partial, each| Conv2dBackwardWeights {
         dw,
@@ -225,6 +245,7 @@ fn conv(rig: &Rig, on: &Kernels, images: usize, h: usize, c: usize, kernel: usiz
         n,
         each,
     };
+    alone(rig);
     on.sum_products(dw, [patch, n], images * oh * ow, entry).unwrap();
     rig.stream().synchronize().unwrap();
 }
@@ -237,9 +258,12 @@ fn transpose(rig: &Rig, on: &Kernels, images: usize, oh: usize, n: usize, kernel
     let [(_y, y), (_w, weights), (_x, x), (_b, b)] = lens.map(|len| zeros(rig, len));
     let (dw, dx, read_x, read_w, da) = (Out::at(weights), Out::at(x), In::at(x), In::at(weights), In::at(y));
     let (y, b) = (Out::at(y), In::at(b));
-    ConvTranspose2dForward { y, x: read_x, weights: read_w, b, images, h, w, c, kernel, stride, pad, oh, ow, n, f }
-        .tiles(on, images * h * w, c)
+    let Phases { stride: of_phases, rows, columns } = Phases::of(images, [h, w, c], kernel, stride, pad, [oh, ow]);
+    let (x, weights) = (read_x, read_w);
+    ConvTranspose2dForward { y, x, weights, b, images, h, w, c, kernel, stride: of_phases, pad, oh, ow, n, f }
+        .tiles(on, rows, columns)
         .unwrap();
+    alone(rig);
     ConvTranspose2dBackwardInput { dx, da, weights: read_w, images, h, w, c, kernel, stride, pad, oh, ow, n }
         .tiles(on, images * oh * ow, n)
         .unwrap();
@@ -260,6 +284,7 @@ fn transpose(rig: &Rig, on: &Kernels, images: usize, oh: usize, n: usize, kernel
         n,
         each,
     };
+    alone(rig);
     on.sum_products(dw, [n, patch], images * oh * ow, entry).unwrap();
     rig.stream().synchronize().unwrap();
 }
@@ -323,5 +348,58 @@ fn accesses_are_coalesced_and_free_of_conflicts() {
             }
         }
     }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// Layers of the published model with a tenth of their rows and images, and a tenth of an H100's second-level cache; one whose weights alone are
+/// larger than that with all of both. In MiB.
+const ONCE: &[(&str, u64, fn(&Rig, &Kernels))] = &[
+    ("units, 3675 rows, 400 to 400", 5, |r, k| linear(r, k, 3675, 400, 400)),
+    ("deter to units, 245 rows, 200 to 400", 5, |r, k| linear(r, k, 245, 200, 400)),
+    ("embed to hidden, 250 rows, 1024 to 200", 5, |r, k| linear(r, k, 250, 1024, 200)),
+    ("conv 1, 250 of 64 x 64 x 3 to 32", 5, |r, k| conv(r, k, 250, 64, 3, 4, 32)),
+    ("conv 2, 250 of 31 x 31 x 32 to 64", 5, |r, k| conv(r, k, 250, 31, 32, 4, 64)),
+    ("conv 3, 250 of 14 x 14 x 64 to 128", 5, |r, k| conv(r, k, 250, 14, 64, 4, 128)),
+    ("conv 4, 250 of 6 x 6 x 128 to 256", 5, |r, k| conv(r, k, 250, 6, 128, 4, 256)),
+    ("deconv 1, 2500 of 1 x 1 x 1024 to 128", 50, |r, k| transpose(r, k, 2500, 1, 1024, 5, 128)),
+    ("deconv 2, 250 of 5 x 5 x 128 to 64", 5, |r, k| transpose(r, k, 250, 5, 128, 5, 64)),
+    ("deconv 3, 250 of 13 x 13 x 64 to 32", 5, |r, k| transpose(r, k, 250, 13, 64, 6, 32)),
+    ("deconv 4, 250 of 30 x 30 x 32 to 3", 5, |r, k| transpose(r, k, 250, 30, 32, 6, 3)),
+];
+
+/// Products find again in the second-level cache what they read more than once: they move little more than their operands.
+#[test]
+fn memory_moves_operands_once() {
+    let Some(rig) = Rig::new() else { return };
+    let emulator = *rig.context.emulator().unwrap();
+    // What is accessed is counted for all blocks.
+    emulator.sample(1);
+    let mut failed = Vec::new();
+    for (name, mib, launch) in ONCE {
+        CACHE.set(mib << 20);
+        emulator.cache(mib << 20);
+        emulator.reset();
+        launch(&rig, &rig.kernels);
+        let counters: serde_json::Value = serde_json::from_str(&emulator.counters()).unwrap();
+        for (kernel, of) in counters.as_object().unwrap().iter().filter(|(name, _)| *name != "add_rows") {
+            let count = |name: &str| of[name].as_u64().unwrap_or_else(|| panic!("no counter {name}")) as f64;
+            let moved = count("memory_read_bytes") + count("memory_written_bytes");
+            let distinct = count("minimal_read_bytes") + count("minimal_written_bytes");
+            let requested = 32.0 * count("global_sectors");
+            println!(
+                "{name:40} {kernel:34} at memory {:.3} of {:.1} MB, at the cache {:.1}, {:.0} M lane instructions",
+                moved / distinct,
+                distinct / 1e6,
+                requested / distinct,
+                count("lane_instructions") / 1e6
+            );
+            if moved > 1.25 * distinct {
+                failed.push(format!("{name} {kernel}: {:.3}", moved / distinct));
+            }
+        }
+    }
+    emulator.sample(0);
+    emulator.cache(0);
+    CACHE.set(0);
     assert!(failed.is_empty(), "{failed:#?}");
 }

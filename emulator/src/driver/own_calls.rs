@@ -4,6 +4,7 @@ use std::ffi::{c_char, c_int};
 
 use super::call::{Needs, enter, why};
 use crate::counters::Counters;
+use crate::memory::Cache;
 
 /// Why the context is broken, or else why this thread's last failing call failed, as a sentence with kernel, block, warp,
 /// lane and source line; empty if the error's code says it all. Writes at most `length` bytes with a final zero, and
@@ -64,6 +65,16 @@ pub extern "C" fn dreamer_emulator_sample(most: u32) -> c_int {
     })
 }
 
+/// From now on, and until this context ends, accesses go through a second-level cache of this many bytes, empty at first; 0 ends that. A launch
+/// of which only some blocks run is run once more for it, all blocks, but no more of them than decides what they access.
+#[unsafe(no_mangle)]
+pub extern "C" fn dreamer_emulator_cache(bytes: u64) -> c_int {
+    enter(Needs::Driver, |state| {
+        state.memory.cache = (bytes > 0).then(|| Cache::new(bytes));
+        Ok(())
+    })
+}
+
 /// # Safety
 /// `to` is null, or `length` bytes there may be written.
 unsafe fn hand_out(text: &str, to: *mut c_char, length: usize) -> usize {
@@ -98,6 +109,8 @@ fn json(counters: &Counters) -> String {
         atomics,
         minimal_read_bytes,
         minimal_written_bytes,
+        memory_read_bytes,
+        memory_written_bytes,
     } = counters;
     macro_rules! object {
         ($($field:ident)*) => { [$(format!("\"{}\":{}", stringify!($field), $field)),*].join(",") };
@@ -105,7 +118,7 @@ fn json(counters: &Counters) -> String {
     let fields = object!(
         launches blocks warp_instructions lane_instructions global_load_bytes global_store_bytes global_requests global_sectors
         ideal_sectors shared_accesses bank_conflicts divergent_branches mma barriers atomics minimal_read_bytes
-        minimal_written_bytes
+        minimal_written_bytes memory_read_bytes memory_written_bytes
     );
     format!("{{{fields}}}")
 }

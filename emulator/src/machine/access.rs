@@ -156,7 +156,23 @@ impl Core<'_> {
     }
 
     /// Counts a warp-wide global access of `len` bytes a lane.
-    fn count_sectors(&mut self, at: &Wide, mask: u32, len: u64) {
+    fn count_sectors(&mut self, at: &Wide, mask: u32, len: u64, store: bool) {
+        // Mostly the lanes follow each other.
+        let (first, end, stride) = next_run(at, mask, len);
+        if after(mask, end) == 0 && at[first].is_multiple_of(len) {
+            let bytes = if stride == 0 { len } else { len * (end - first) as u64 };
+            let (from, to) = (at[first] / 32, (at[first] + bytes - 1) / 32);
+            self.counters.global_requests += 1;
+            self.counters.global_sectors += to - from + 1;
+            self.counters.ideal_sectors += bytes.div_ceil(32);
+            if self.memory.cache.is_some() {
+                for line in from / 4..=to / 4 {
+                    let (low, high) = (from.max(4 * line) % 4, to.min(4 * line + 3) % 4);
+                    self.pass_cache(line, (2 << high) - (1 << low), store);
+                }
+            }
+            return;
+        }
         let (mut firsts, mut n) = ([u64::MAX; 32], 0);
         let mut ascending = true;
         for lane in lanes(mask) {
@@ -177,6 +193,25 @@ impl Core<'_> {
         self.counters.global_requests += 1;
         self.counters.global_sectors += sectors;
         self.counters.ideal_sectors += (distinct * len).div_ceil(32);
+        if self.memory.cache.is_some() {
+            let mut rest = &firsts[..];
+            while let Some(line) = rest.first().map(|first| first / 128) {
+                let n = rest.iter().take_while(|&&at| at / 128 == line).count();
+                let sectors = rest[..n].iter().fold(0, |sectors, at| sectors | 1 << (at % 128 / 32));
+                rest = &rest[n..];
+                self.pass_cache(line, sectors, store);
+            }
+        }
+    }
+
+    /// Takes sectors of a line through the second-level cache.
+    #[inline(always)]
+    fn pass_cache(&mut self, line: u64, sectors: u64, store: bool) {
+        if let Some(cache) = &mut self.memory.cache {
+            let traffic = cache.line(line, sectors, store);
+            self.counters.memory_read_bytes += 32 * traffic.read;
+            self.counters.memory_written_bytes += 32 * traffic.written;
+        }
     }
 
     /// Reads global memory; also the path of asynchronous copies.
@@ -189,7 +224,7 @@ impl Core<'_> {
     ) -> Result<(), Stopped> {
         let bytes = N as u64;
         self.counters.global_load_bytes += u64::from(mask.count_ones()) * bytes;
-        self.count_sectors(at, mask, bytes);
+        self.count_sectors(at, mask, bytes, false);
         let mut rest = mask;
         while rest != 0 {
             let (first, end, stride) = next_run(at, rest, bytes);
@@ -239,7 +274,7 @@ impl Core<'_> {
     fn write_global<const N: usize>(&mut self, at: &Wide, mask: u32, raw: &Raw<N>) -> Result<(), Stopped> {
         let bytes = N as u64;
         self.counters.global_store_bytes += u64::from(mask.count_ones()) * bytes;
-        self.count_sectors(at, mask, bytes);
+        self.count_sectors(at, mask, bytes, true);
         let mut rest = mask;
         while rest != 0 {
             let first = rest.trailing_zeros() as usize;
@@ -250,6 +285,10 @@ impl Core<'_> {
                 && let Some((a, offset)) = self.memory.find(at[first], total)
             {
                 self.counters.minimal_written_bytes += a.note_store(self.epoch, offset, total);
+                // A slice does not compute what it stores.
+                if self.sliced.is_some() {
+                    continue;
+                }
                 let data = &mut a.data[offset as usize..(offset + total) as usize];
                 for lane in first..end {
                     let to = (lane - first) * N;

@@ -97,6 +97,11 @@ impl Core<'_> {
                 counters.ideal_sectors += 1;
                 counters.global_load_bytes += len as u64;
                 counters.global_store_bytes += len as u64;
+                if let Some(cache) = &mut core.memory.cache {
+                    let (read, written) = (cache.sector(at[lane], false), cache.sector(at[lane], true));
+                    counters.memory_read_bytes += 32 * read.read;
+                    counters.memory_written_bytes += 32 * written.written;
+                }
                 let old = match len {
                     8 => u64::from_le_bytes(core.read_one(at[lane], Order::Synchronising)?),
                     _ => u64::from(u32::from_le_bytes(core.read_one(at[lane], Order::Synchronising)?)),

@@ -55,6 +55,8 @@ pub struct Core<'a> {
     pub epoch: u32,
     /// What the launch has cost so far.
     pub counters: Counters,
+    /// Of a slice, whether values go through shared memory; `None` if all of the kernel runs.
+    pub sliced: Option<bool>,
     /// How often a warp has looked at what other warps may change since some thread last changed anything.
     pub spins: u64,
 }
@@ -327,6 +329,9 @@ impl Core<'_> {
                 let [byte] = self.read_one(from[lane] + k as u64, Order::Plain).map_err(|f| at_lane(lane, f))?;
                 raw[lane][k] = byte;
             }
+        }
+        if self.sliced == Some(false) {
+            return Ok(());
         }
         self.counters.shared_accesses += 1;
         self.counters.bank_conflicts += extra_passes(&to, mask, N);

@@ -57,17 +57,37 @@ pub fn launch(
     let impossible = |message: String| Fault::new(Kind::Launch, message);
     let k = module.kernel(kernel).ok_or_else(|| impossible(format!("the module has no kernel {kernel}")))?;
     let (blocks, addresses, resident) = check(module, k, launch).map_err(impossible)?;
-    let epoch = memory.begin_launch();
     let params = &launch.params[..];
-    let program = &k.program;
-    let mut core = Core { module, program, launch, params, memory, epoch, counters: Counters::default(), spins: 0 };
-    core.counters.launches = 1;
-    core.counters.blocks = u64::from(blocks);
-    let run = sampled(blocks, launch.sample);
-    let of = run.len() as u64;
-    let done = Schedule { core: &mut core, kernel: k, addresses, resident }.run(run);
-    core.counters.scale(u64::from(blocks), of);
-    counters.add(&core.counters);
+    let run = |program, sliced, blocks: Vec<u32>, memory: &mut Memory, counters: &mut Counters| {
+        let epoch = memory.begin_launch();
+        let fresh = Counters::default();
+        let mut core = Core { module, program, launch, params, memory, epoch, counters: fresh, sliced, spins: 0 };
+        let addresses = addresses.clone();
+        let done = Schedule { core: &mut core, kernel: k, addresses, resident }.run(blocks);
+        *counters = core.counters;
+        done
+    };
+    let mut count = Counters::default();
+    let some = sampled(blocks, launch.sample);
+    let of = some.len() as u64;
+    let done = if of == u64::from(blocks) {
+        run(&k.program, None, some, memory, &mut count)
+    } else {
+        // What the cache holds depends on all blocks.
+        let cache = memory.cache.take();
+        let mut done = run(&k.program, None, some, memory, &mut count);
+        count.scale(u64::from(blocks), of);
+        memory.cache = cache;
+        if done.is_ok() && memory.cache.is_some() {
+            let (slice, mut all) = (k.slice(), Counters::default());
+            done = run(&slice.program, Some(slice.through_shared), (0..blocks).collect(), memory, &mut all);
+            count.take_memory(&all);
+        }
+        done
+    };
+    count.launches = 1;
+    count.blocks = u64::from(blocks);
+    counters.add(&count);
     done
 }
 

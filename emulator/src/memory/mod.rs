@@ -2,10 +2,12 @@
 
 mod allocation;
 mod bits;
+mod cache;
 
 use crate::fault::{Fault, Kind};
 pub use allocation::Allocation;
 pub use bits::Bits;
+pub use cache::{Cache, Traffic};
 
 /// The lowest device address; far from null and from the windows of shared and local memory.
 const FIRST: u64 = 0x7000_0000_0000;
@@ -29,6 +31,8 @@ pub struct Memory {
     epoch: u32,
     /// Whether bytes count as written from the beginning.
     written: bool,
+    /// The second-level cache, where it is modelled.
+    pub cache: Option<Cache>,
 }
 
 impl Memory {
@@ -43,6 +47,7 @@ impl Memory {
             freed: Vec::new(),
             epoch: 0,
             written: false,
+            cache: None,
         }
     }
 

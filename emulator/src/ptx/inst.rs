@@ -19,7 +19,7 @@ pub struct P {
 }
 
 /// One instruction.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Inst {
     /// Lanes that execute it; all active ones if absent.
     pub guard: Option<P>,
@@ -317,7 +317,7 @@ pub enum Matrix {
 }
 
 /// What an instruction does. `d` is the destination.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[allow(missing_docs)]
 #[rustfmt::skip]
 pub enum Op {

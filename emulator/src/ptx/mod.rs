@@ -1,7 +1,7 @@
 //! Reads the text of a PTX module.
 //!
 //! The text is cut into tokens (`lexer`), read into statements (`parser`, `syntax`) and decoded into the machine's
-//! instructions (`inst`); `cfg` finds where divergent lanes meet.
+//! instructions (`inst`); `cfg` finds where divergent lanes meet, `slice` what decides which memory is accessed.
 //!
 //! # What is understood
 //!
@@ -29,12 +29,15 @@ mod decode;
 pub mod inst;
 mod lexer;
 mod parser;
+pub(crate) mod slice;
 mod syntax;
 
 use crate::fault::{Fault, Kind};
 use crate::memory::Memory;
 use inst::{At, Program, R};
+use slice::Slice;
 use std::collections::HashMap;
+use std::sync::OnceLock;
 use syntax::Variable;
 
 /// A parameter of a kernel.
@@ -67,6 +70,8 @@ pub struct Kernel {
     pub max_threads: Option<u32>,
     /// Its code.
     pub(crate) program: Program,
+    /// What of it decides which global memory is accessed, once somebody asks.
+    slice: OnceLock<Slice>,
     /// Literals that hold addresses of the module's arrays: register, index of the array, offset.
     pub(crate) relocations: Vec<(R, usize, i64)>,
 }
@@ -77,6 +82,11 @@ impl Kernel {
     pub fn registers(&self) -> u32 {
         let [_, words, wide] = self.program.registers;
         words + 2 * wide
+    }
+
+    /// What of its code decides which global memory is accessed.
+    pub(crate) fn slice(&self) -> &Slice {
+        self.slice.get_or_init(|| Slice::of(&self.program))
     }
 }
 
@@ -116,6 +126,7 @@ impl Module {
                 local_bytes: d.local_bytes,
                 max_threads: f.max_threads,
                 program: d.program,
+                slice: OnceLock::new(),
                 relocations: d.relocations,
             });
         }

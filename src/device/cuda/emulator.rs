@@ -14,6 +14,7 @@ pub struct Emulator {
     reset: unsafe extern "C" fn() -> c_int,
     order: unsafe extern "C" fn(u64) -> c_int,
     sample: unsafe extern "C" fn(u32) -> c_int,
+    cache: unsafe extern "C" fn(u64) -> c_int,
 }
 
 /// Writes a text and a final zero into a buffer of a given length, cut if need be; returns the text's whole length without
@@ -31,6 +32,7 @@ impl Emulator {
                 reset: symbol("dreamer_emulator_reset")?,
                 order: symbol("dreamer_emulator_order")?,
                 sample: symbol("dreamer_emulator_sample")?,
+                cache: symbol("dreamer_emulator_cache")?,
             })
         }
     }
@@ -63,6 +65,13 @@ impl Emulator {
     pub fn sample(&self, most: u32) {
         // SAFETY: takes a number, and cannot fail while the driver is open.
         unsafe { (self.sample)(most) };
+    }
+
+    /// Puts a second-level cache of so many bytes, empty at first, between multiprocessors and memory; 0 takes it away. With it, and where only
+    /// [some](Self::sample) blocks run, what is counted of global memory is that of all blocks. Ends with the context.
+    pub fn cache(&self, bytes: u64) {
+        // SAFETY: takes a number, and cannot fail while the driver is open.
+        unsafe { (self.cache)(bytes) };
     }
 }
 

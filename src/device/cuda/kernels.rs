@@ -28,7 +28,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::buffer::Buffer;
 use super::compile::{Compiler, Image, Target};
 use super::kernel::{Arg, Kernel, Shape};
-use super::product::{self, Parts, Precision, TILES};
+use super::product::{self, Parts, Precision, TILES, Tile};
 use super::stream::Stream;
 use crate::base::{Error, Result};
 
@@ -131,7 +131,7 @@ pub trait Entry {
     {
         let grid = grid.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let shape = Shape { grid, block: [Self::THREADS, 1, 1], shared_bytes };
-        Ok(Listed { number: Self::NUMBER, tile: TILES[0], shape, args: self.args()?, items })
+        Ok(Listed { number: Self::NUMBER, tile: Tile::SMALL, shape, args: self.args()?, items })
     }
 
     /// Launches a grid of blocks.
@@ -182,11 +182,11 @@ pub trait Entry {
     ///
     /// # Errors
     /// Those of [`Stream::launch`].
-    fn tiled(&self, on: &Kernels, tile: usize, rows: usize, columns: usize, parts: usize) -> Result<()>
+    fn tiled(&self, on: &Kernels, tile: Tile, rows: usize, columns: usize, parts: usize) -> Result<()>
     where
         Self: Sized,
     {
-        let grid = [rows.div_ceil(tile), columns.div_ceil(tile), parts];
+        let grid = [tile.cover(rows, columns), 1, parts];
         on.take(Listed { tile, ..self.listed(grid, 0, None)? })
     }
 }
@@ -202,8 +202,8 @@ fn size(name: &str, n: usize) -> Result<Arg> {
 pub struct Listed {
     /// Position of the kernel among all.
     pub number: usize,
-    /// Of a product, the side of its tiles: it is compiled for each of [`TILES`].
-    pub tile: usize,
+    /// Of a product, its tile: it is compiled for each of [`TILES`].
+    pub tile: Tile,
     /// Blocks and threads.
     pub shape: Shape,
     /// The arguments in the kernel's order.
@@ -223,7 +223,7 @@ impl Listed {
 pub struct Kernels {
     stream: Stream,
     /// All kernels, once for each of [`TILES`].
-    loaded: [Vec<Kernel>; TILES.len()],
+    loaded: Vec<Vec<Kernel>>,
     /// The parts of a product that is summed in parts. Launches that use it stand in one stream, so it serves all of them.
     partial: Buffer<f32>,
     precision: Precision,
@@ -251,18 +251,18 @@ impl Kernels {
             let options: Vec<&str> = options.iter().filter(|_| source.product).map(String::as_str).collect();
             context.load(&source.compile(compiler, context.target(), &options)?)
         };
-        let small = SOURCES.iter().map(|source| compile(source, TILES[0])).collect::<Result<Vec<_>>>()?;
-        let large = SOURCES
-            .iter()
-            .zip(&small)
-            .map(|(source, small)| if source.product { compile(source, TILES[1]) } else { Ok(small.clone()) });
-        let loaded = [large.collect::<Result<Vec<_>>>()?, small].map(|modules| {
+        let small = SOURCES.iter().map(|source| compile(source, Tile::SMALL)).collect::<Result<Vec<_>>>()?;
+        let load = |tile| {
+            let modules = SOURCES.iter().zip(&small).map(|(source, small)| {
+                if source.product && tile != Tile::SMALL { compile(source, tile) } else { Ok(small.clone()) }
+            });
+            let modules = modules.collect::<Result<Vec<_>>>()?;
             NAMES.iter().map(|&(source, name)| modules[source].kernel(name)).collect::<Result<Vec<_>>>()
-        });
-        let [large, small] = loaded;
+        };
+        let loaded = TILES.map(load).into_iter().collect::<Result<Vec<_>>>()?;
         let partial = Buffer::new(context, product::MOST_PARTIAL)?;
         let list = Mutex::new(None);
-        Ok(Kernels { stream: stream.clone(), loaded: [small?, large?], partial, precision, list })
+        Ok(Kernels { stream: stream.clone(), loaded, partial, precision, list })
     }
 
     /// The launches that `work` asks for, none of which is made. What other threads ask for meanwhile would be listed, too: one thread
@@ -289,9 +289,9 @@ impl Kernels {
         self.stream.launch(&self.of_tile(listed.tile)[listed.number], listed.shape, &listed.args)
     }
 
-    /// The kernel `E`, in the smaller of [`TILES`] if it is a product.
+    /// The kernel `E`, in the smallest of [`TILES`] if it is a product.
     pub fn kernel<E: Entry>(&self) -> &Kernel {
-        &self.of_tile(TILES[0])[E::NUMBER]
+        &self.of_tile(Tile::SMALL)[E::NUMBER]
     }
 
     fn listing(&self) -> MutexGuard<'_, Option<Vec<Listed>>> {
@@ -317,8 +317,9 @@ impl Kernels {
         self.precision
     }
 
-    fn of_tile(&self, tile: usize) -> &[Kernel] {
-        &self.loaded[usize::from(tile != TILES[0])]
+    fn of_tile(&self, tile: Tile) -> &[Kernel] {
+        let at = TILES.iter().position(|&other| other == tile).expect("one of the tiles");
+        &self.loaded[at]
     }
 
     /// Adds to `d` [rows, columns] a product that is summed over `terms`, in parts if its tiles alone would leave a device idle: `entry` makes the
@@ -334,7 +335,7 @@ impl Kernels {
         entry: impl FnOnce(Out<f32>, usize) -> E,
     ) -> Result<()> {
         let tile = product::tile_of_sum(rows, columns);
-        let Parts { parts, each } = Parts::of(rows.div_ceil(tile) * columns.div_ceil(tile), terms);
+        let Parts { parts, each } = Parts::of(tile.cover(rows, columns), terms);
         let partial = if parts > 1 { Out::at(self.partial.address()) } else { Out::none() };
         entry(partial, each).tiled(self, tile, rows, columns, parts)?;
         if parts > 1 { self.add_parts(d, parts, rows * columns) } else { Ok(()) }

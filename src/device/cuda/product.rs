@@ -44,8 +44,31 @@ impl FromStr for Precision {
     }
 }
 
-/// Sides of the tiles that product kernels are compiled for.
-pub const TILES: [usize; 2] = [64, 128];
+/// The part of a result that a block computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// Rows of the result.
+    pub rows: usize,
+    /// Columns of the result.
+    pub columns: usize,
+}
+
+impl Tile {
+    /// Enough of them to fill a device with a small result.
+    pub const SMALL: Tile = Tile { rows: 64, columns: 64 };
+    /// Reads its operands half as often.
+    pub const LARGE: Tile = Tile { rows: 128, columns: 128 };
+    /// For results of few columns.
+    pub const NARROW: Tile = Tile { rows: 128, columns: 32 };
+
+    /// Tiles that cover a result.
+    pub fn cover(self, rows: usize, columns: usize) -> usize {
+        rows.div_ceil(self.rows) * columns.div_ceil(self.columns)
+    }
+}
+
+/// The tiles that product kernels are compiled for.
+pub const TILES: [Tile; 3] = [Tile::SMALL, Tile::LARGE, Tile::NARROW];
 
 /// Blocks that keep a device busy: two for each multiprocessor of an H100, roughly.
 const BLOCKS: usize = 256;
@@ -57,23 +80,59 @@ const LEAST_TERMS: usize = 256;
 const DEPTH: usize = 16;
 
 /// Numbers in the parts of any product: no more parts than blocks, each a tile.
-pub const MOST_PARTIAL: usize = BLOCKS * TILES[1] * TILES[1];
+pub const MOST_PARTIAL: usize = BLOCKS * Tile::LARGE.rows * Tile::LARGE.columns;
 
 /// Options of the compiler for product kernels.
-pub fn options(tile: usize, precision: Precision) -> [String; 2] {
-    [format!("-DTILE={tile}"), format!("-DPRECISION={}", precision.name().to_uppercase())]
+pub fn options(tile: Tile, precision: Precision) -> [String; 3] {
+    let Tile { rows, columns } = tile;
+    let precision = precision.name().to_uppercase();
+    [format!("-DTILE_ROWS={rows}"), format!("-DTILE_COLUMNS={columns}"), format!("-DPRECISION={precision}")]
 }
 
-/// The tile of a product of `rows` x `columns`: the large one reads its operands half as often, but takes enough of them to fill a device.
-pub(super) fn tile(rows: usize, columns: usize) -> usize {
-    let [small, large] = TILES;
-    if rows.div_ceil(large) * columns.div_ceil(large) >= BLOCKS / 2 { large } else { small }
+/// The tile of a product of `rows` x `columns`: the largest that is at least half full, if there are enough of it to fill a device.
+pub(super) fn tile(rows: usize, columns: usize) -> Tile {
+    let best = match columns {
+        ..=32 => Tile::NARROW,
+        33..=64 => Tile::SMALL,
+        _ => Tile::LARGE,
+    };
+    if best.cover(rows, columns) >= BLOCKS / 2 { best } else { Tile::SMALL }
 }
 
-/// The tile of a product that is summed in parts, which fill the device in any case: the large one where it is not mostly empty.
-pub(super) fn tile_of_sum(rows: usize, columns: usize) -> usize {
-    let [small, large] = TILES;
-    if rows > small && columns > small { large } else { small }
+/// The tile of a product that is summed in parts, which fill the device in any case: the largest that is not mostly empty.
+pub(super) fn tile_of_sum(rows: usize, columns: usize) -> Tile {
+    match (rows, columns) {
+        (65.., ..=32) => Tile::NARROW,
+        (65.., 65..) => Tile::LARGE,
+        _ => Tile::SMALL,
+    }
+}
+
+/// A product whose result is the pixels under the windows of images [images, h, w, c], cut by phases: `Phases` of `kernels/prelude.cuh`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phases {
+    /// The stride that the kernel gets. Where there is one window only, nothing strides, so that each pixel may be a phase of its own.
+    pub stride: usize,
+    /// Rows of the product: places of a whole stride.
+    pub rows: usize,
+    /// Columns of the product: the pixels of a stride, with their channels.
+    pub columns: usize,
+}
+
+impl Phases {
+    /// The phases of so many images under [oh, ow] windows each.
+    pub fn of(
+        images: usize,
+        [h, w, c]: [usize; 3],
+        kernel: usize,
+        stride: usize,
+        pad: usize,
+        [oh, ow]: [usize; 2],
+    ) -> Self {
+        let stride = if oh * ow == 1 { kernel } else { stride };
+        let along = |pixels: usize| (pixels - 1 + pad) / stride - pad / stride + 1;
+        Phases { stride, rows: images * along(h) * along(w), columns: stride * stride * c }
+    }
 }
 
 /// A sum that is cut into parts.
@@ -100,8 +159,7 @@ mod tests {
     #[test]
     fn parts_cover_a_sum_and_fit_their_memory() {
         for (rows, columns) in [(1, 1), (30, 200), (64, 65), (200, 600), (1024, 200), (2048, 256), (4000, 3000)] {
-            let tile = tile_of_sum(rows, columns);
-            let blocks = rows.div_ceil(tile) * columns.div_ceil(tile);
+            let blocks = tile_of_sum(rows, columns).cover(rows, columns);
             for terms in [1, 15, 50, 511, 2450, 36_750, 2_402_500] {
                 let Parts { parts, each } = Parts::of(blocks, terms);
                 assert!((parts - 1) * each < terms && parts * each >= terms, "{parts} of {each}: {terms}");
@@ -114,7 +172,11 @@ mod tests {
     }
 
     #[test]
-    fn the_large_tile_is_for_large_results() {
-        assert_eq!([tile(50, 600), tile(2500, 400), tile(36_750, 400), tile(480_500, 32)], [64, 64, 128, 128]);
+    fn large_results_have_large_tiles() {
+        let (small, large, narrow) = (Tile::SMALL, Tile::LARGE, Tile::NARROW);
+        let tiles = [tile(50, 600), tile(2500, 400), tile(36_750, 400), tile(480_500, 32), tile(480_500, 64)];
+        assert_eq!(tiles, [small, small, large, narrow, small]);
+        assert_eq!([tile(2450, 30), tile(36_750, 30)], [small, narrow]);
+        assert_eq!([tile_of_sum(48, 32), tile_of_sum(400, 1), tile_of_sum(512, 64)], [small, narrow, small]);
     }
 }

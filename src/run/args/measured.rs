@@ -220,7 +220,7 @@ fn refuse_tf32(precision: config::Precision) -> Result<()> {
 }
 
 /// What a GPU can do at most. The defaults are those of an H100 SXM5: NVIDIA, "H100 Tensor Core GPU" (data sheet): 67 TFLOP/s in f32 without
-/// tensor cores, 3.35 TB/s; NVIDIA, "H100 Tensor Core GPU Architecture" (white paper): 132 multiprocessors. The cost of a launch within a graph is
+/// tensor cores, 3.35 TB/s; NVIDIA, "H100 Tensor Core GPU Architecture" (white paper): 132 multiprocessors, 50 MB of second-level cache. The cost of a launch within a graph is
 /// an assumption.
 #[derive(Debug, Clone, Copy, PartialEq, Args)]
 pub struct Gpu {
@@ -231,6 +231,14 @@ pub struct Gpu {
     /// Memory bandwidth in GB/s
     #[arg(long, value_name = "GB/S", default_value = "3350", value_parser = rate)]
     pub bandwidth: f64,
+
+    /// Second-level cache in MiB, by whose model bytes at memory are counted
+    #[arg(long, value_name = "MIB", default_value = "50", value_parser = count)]
+    pub l2_mib: usize,
+
+    /// Bandwidth of the second-level cache in GB/s; without it, its traffic has no floor
+    #[arg(long, value_name = "GB/S", value_parser = rate)]
+    pub l2_bandwidth: Option<f64>,
 
     /// Floating point operations in GFLOP/s, of the precision that the kernels compute in
     #[arg(long, value_name = "GFLOP/S", default_value = "67000", value_parser = rate)]

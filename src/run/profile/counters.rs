@@ -39,6 +39,10 @@ pub struct Counters {
     pub minimal_read_bytes: f64,
     /// Distinct bytes that a launch writes.
     pub minimal_written_bytes: f64,
+    /// Bytes that the second-level cache fetches from memory.
+    pub memory_read_bytes: f64,
+    /// Bytes that it writes back.
+    pub memory_written_bytes: f64,
 }
 
 /// Counts by the name of the kernel.
@@ -57,9 +61,14 @@ pub fn parse(json: &str) -> Result<Counts> {
 }
 
 impl Counters {
-    /// Bytes that move between memory and multiprocessors: whole sectors, however many of their bytes are asked for.
+    /// Bytes that move between the second-level cache and multiprocessors: whole sectors, however many of their bytes are asked for.
     pub fn moved_bytes(&self) -> f64 {
         32.0 * self.global_sectors
+    }
+
+    /// Bytes that move between memory and the second-level cache, by the emulated driver's model of it.
+    pub fn memory_bytes(&self) -> f64 {
+        self.memory_read_bytes + self.memory_written_bytes
     }
 
     /// Distinct bytes of each launch, read or written.
@@ -75,7 +84,7 @@ impl Counters {
         each!(
             launches blocks warp_instructions lane_instructions global_load_bytes global_store_bytes global_requests
             global_sectors ideal_sectors shared_accesses bank_conflicts divergent_branches mma minimal_read_bytes
-            minimal_written_bytes
+            minimal_written_bytes memory_read_bytes memory_written_bytes
         )
     }
 }

@@ -29,7 +29,7 @@ const SAMPLE: u32 = 4;
 pub struct Work {
     /// Counts by kernel.
     pub counts: Counts,
-    /// Most blocks of a launch that were interpreted and stand for all; `None` if all were.
+    /// Most blocks of a launch that were interpreted whole and stand for all; `None` if all were.
     pub sampled: Option<u32>,
     /// Kernel launches in the captured graph.
     pub launches: usize,
@@ -37,14 +37,19 @@ pub struct Work {
     pub needs: Needs,
 }
 
+/// Bytes at memory over distinct bytes that a large kernel should not pass, and the share of all bytes at memory that makes it large.
+const MOST_MOVED: f64 = 1.25;
+const LARGE: f64 = 0.01;
+
 /// Counts an update of a model, launched kernel by kernel. If it has more floating point operations than `budget`, a few blocks of each launch are
-/// interpreted, and their counts scaled to the grid.
+/// interpreted, and their counts scaled to the grid; of all others, what decides which memory they access.
 ///
 /// # Errors
 /// An op has no kernel; the emulated device's memory is full.
 pub fn count(
     model: &Model,
     budget: f64,
+    gpu: &Gpu,
     pool: &Arc<Pool>,
     kernels: &Arc<Kernels>,
     emulator: &Emulator,
@@ -57,8 +62,10 @@ pub fn count(
     let mut update = CudaUpdate::placed(&step, &params, kernels.clone(), true)?;
     emulator.reset();
     emulator.sample(sampled.unwrap_or(0));
+    emulator.cache((gpu.l2_mib as u64) << 20);
     let done = update.update(&mut step, &params, 0);
     emulator.sample(0);
+    emulator.cache(0);
     done?;
     Ok(Work { counts: parse(&emulator.counters())?, sampled, launches, needs })
 }
@@ -77,18 +84,40 @@ pub fn tables(work: &Work, batch: usize, gpu: &Gpu) -> String {
     let counted = match work.sampled {
         Some(blocks) => format!(
             "Counted in an update of {batch} sequences, every launch with its own grid. Of each launch at most {blocks} blocks were interpreted, spread evenly \
-             over the grid, as kernels are interpreted slowly; their counts are scaled to all blocks. Numbers have holes then, so branches that depend on \
-             numbers may part elsewhere. Which bytes are distinct a few blocks do not say. Launches, blocks, operations, minimal bytes and the floor are exact."
+             over the grid, as kernels are interpreted slowly; their instructions, shared accesses, branches and tensor-core products are scaled to all blocks. Of \
+             all blocks was interpreted what decides which global memory they access: bytes and sectors are exact. Numbers have holes then, so branches that \
+             depend on numbers may part elsewhere."
         ),
         None => format!("Counted in an update of {batch} sequences, every block."),
     };
     format!(
-        "{counted}\n\nBy kernel. Bytes moved are whole sectors of 32 bytes; distinct bytes are what each launch has to move at least.\n{}\n\
+        "{counted}\n\nBy kernel. Bytes at L2 are the whole sectors of 32 bytes that accesses ask the second-level cache for. Bytes at memory are what a model of {} MiB \
+         of it fetches and writes back: lines of 128 bytes, sets of 16, least recently used, kept from launch to launch; blocks run in the order of the grid, \
+         few at a time, where a GPU runs many side by side. Distinct bytes are what each launch has to move at least if it finds nothing in the cache.\n{}{}\n\
          By file of src/ops and kernels. Operations and minimal bytes are those of the ops' `cost()`; of a backward pass the bytes of the forward pass. \
          What a kernel does for ops of another file, as activation_differentiate does, counts where the kernel is.\n{}\n{}",
+        gpu.l2_mib,
         by_kernel(work, gpu),
+        over(work),
         by_op(work, gpu),
         floor(work, gpu)
+    )
+}
+
+/// The large kernels that move too much.
+fn over(work: &Work) -> String {
+    let all: f64 = work.counts.values().map(Counters::memory_bytes).sum();
+    let moved = |c: &Counters| c.memory_bytes() / c.distinct_bytes();
+    let over: Vec<String> = work
+        .counts
+        .iter()
+        .filter(|(_, c)| c.memory_bytes() >= LARGE * all && moved(c) > MOST_MOVED)
+        .map(|(name, c)| format!("{name} {:.2}", moved(c)))
+        .collect();
+    let over = if over.is_empty() { "none".to_string() } else { over.join(", ") };
+    format!(
+        "Of the kernels with {} of the bytes at memory or more, those above {MOST_MOVED} times their distinct bytes: {over}.\n",
+        percent(LARGE, 1.0)
     )
 }
 
@@ -107,7 +136,6 @@ fn millions(x: f64) -> String {
 
 fn by_kernel(work: &Work, gpu: &Gpu) -> Table {
     let counts = &work.counts;
-    let distinct = |text: String| if work.sampled.is_none() { text } else { String::new() };
     let mut table = Table::new(&[
         "kernel",
         ">launches",
@@ -116,9 +144,10 @@ fn by_kernel(work: &Work, gpu: &Gpu) -> Table {
         ">M warp instr",
         ">M lane instr",
         ">MB asked for",
-        ">MB moved",
+        ">MB at L2",
+        ">MB at memory",
         ">MB distinct",
-        ">moved / distinct",
+        ">memory / distinct",
         ">sectors / request",
         ">/ ideal",
         ">conflicts",
@@ -136,8 +165,9 @@ fn by_kernel(work: &Work, gpu: &Gpu) -> Table {
             millions(c.lane_instructions),
             millions(c.global_load_bytes + c.global_store_bytes),
             millions(c.moved_bytes()),
-            distinct(millions(c.distinct_bytes())),
-            distinct(ratio(c.moved_bytes(), c.distinct_bytes())),
+            millions(c.memory_bytes()),
+            millions(c.distinct_bytes()),
+            ratio(c.memory_bytes(), c.distinct_bytes()),
             ratio(c.global_sectors, c.global_requests),
             ratio(c.global_sectors, c.ideal_sectors),
             percent(c.bank_conflicts, c.shared_accesses),
@@ -161,8 +191,9 @@ fn by_op(work: &Work, gpu: &Gpu) -> Table {
         ">launches",
         ">GFLOP",
         ">MB minimal",
-        ">MB moved",
-        ">moved / minimal",
+        ">MB at L2",
+        ">MB at memory",
+        ">memory / minimal",
         ">floor us",
         ">of it launches",
     ]);
@@ -188,7 +219,8 @@ fn by_op(work: &Work, gpu: &Gpu) -> Table {
             format!("{:.4}", need.flops / 1e9),
             millions(need.bytes),
             millions(counters.moved_bytes()),
-            ratio(counters.moved_bytes(), need.bytes),
+            millions(counters.memory_bytes()),
+            ratio(counters.memory_bytes(), need.bytes),
             format!("{:.2}", 1e6 * floor.least()),
             format!("{:.2}", 1e6 * floor.launches),
         ]);
@@ -214,9 +246,19 @@ fn floor(work: &Work, gpu: &Gpu) -> String {
     table.row(line("bytes", format!("{:.3}", all.bytes / 1e9), "GB", gpu.bandwidth.to_string(), "GB/s", floor.bytes));
     let launches = work.launches.to_string();
     table.row(line("launches", launches, "in the graph", gpu.launch_us.to_string(), "us each", floor.launches));
+    table.rule();
+    let kernels = work.counts.values().fold(Counters::default(), |a, b| a.add(b));
+    let mut moved = |what: &str, bytes: f64, rate: f64| {
+        let gigabytes = format!("{:.3}", bytes / 1e9);
+        table.row(line(what, gigabytes, "GB", rate.to_string(), "GB/s", bytes / (1e9 * rate)));
+    };
+    moved("these kernels, at memory", kernels.memory_bytes(), gpu.bandwidth);
+    if let Some(rate) = gpu.l2_bandwidth {
+        moved("these kernels, at L2", kernels.moved_bytes(), rate);
+    }
     format!(
-        "The floor of an update on a GPU of {} multiprocessors\n{table}No update takes less than the largest, {:.3} ms; one that overlaps none of \
-         them takes their sum, {:.3} ms. These are bounds, not times: no GPU was asked.\n",
+        "The floor of an update on a GPU of {} multiprocessors\n{table}No update takes less than the largest above the line, {:.3} ms; one that overlaps none of \
+         them takes their sum, {:.3} ms. Below the line is what these kernels move. These are bounds, not times: no GPU was asked.\n",
         gpu.sm_count,
         1e3 * floor.least(),
         1e3 * (floor.flops + floor.bytes + floor.launches)

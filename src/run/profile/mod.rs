@@ -142,7 +142,8 @@ fn on_emulator(
     let emulator = context.emulator().ok_or_else(|| {
         Error::new("only the emulated driver counts: take --device emulated; bench --device cuda times a GPU.")
     })?;
-    let (batch, work) = (model.config.batch_size, emulated::count(&model, emulated::BUDGET, pool, kernels, emulator)?);
+    let (batch, work) =
+        (model.config.batch_size, emulated::count(&model, emulated::BUDGET, &args.gpu, pool, kernels, emulator)?);
     say!("An update of {title} on {}, {}", context.info(), model.config.precision);
     stdout::write(emulated::tables(&work, batch, &args.gpu))?;
     Ok(ExitCode::SUCCESS)

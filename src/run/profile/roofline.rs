@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn the_floor_is_the_largest_of_three() {
-        let gpu = Gpu { sm_count: 132, bandwidth: 2000.0, peak: 1000.0, launch_us: 2.0 };
+        let gpu =
+            Gpu { sm_count: 132, bandwidth: 2000.0, l2_mib: 50, l2_bandwidth: None, peak: 1000.0, launch_us: 2.0 };
         let floor = Floor::new(&Need { calls: 1, flops: 3e9, bytes: 4e9 }, 100.0, &gpu);
         assert_eq!((floor.flops, floor.bytes), (3e-3, 2e-3));
         assert!((floor.launches - 2e-4).abs() < 1e-12, "{floor:?}");
