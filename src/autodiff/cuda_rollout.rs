@@ -301,7 +301,14 @@ mod tests {
     use crate::device::cuda::kernels::{NAMES, SOURCES};
 
     /// Kernels whose elements are the work of a warp.
-    const WARPS: [&str; 4] = ["sample_onehot_forward", "sample_onehot_backward", "norm_forward", "norm_backward"];
+    const WARPS: [&str; 6] = [
+        "sample_onehot_forward",
+        "sample_onehot_backward",
+        "norm_forward",
+        "norm_backward",
+        "unimix_forward",
+        "unimix_backward",
+    ];
 
     #[test]
     fn the_kernel_reads_the_tables_that_are_written() {

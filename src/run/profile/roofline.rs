@@ -71,7 +71,8 @@ pub fn room_of(kernel: &str) -> Option<Room> {
     let file = SOURCES[source].name.strip_prefix("kernels/")?.strip_suffix(".cu")?;
     let pass = match kernel {
         "activation_differentiate" => Pass::Backward,
-        name if name.contains("weights") || name.contains("bias") => Pass::Weights,
+        "add_rows" => Pass::Weights,
+        name if name.contains("weights") => Pass::Weights,
         name if name.contains("backward") => Pass::Backward,
         _ => Pass::Forward,
     };
@@ -103,7 +104,7 @@ mod tests {
         ];
         let needs = needs(labels.iter(), 10);
         let key = |kernel| needs.contains_key(&room_of(kernel).unwrap());
-        assert!(["linear_backward_bias", "linear_forward", "mean_forward", "adam_norm"].into_iter().all(key));
+        assert!(["linear_backward_weights", "linear_forward", "mean_forward", "adam_norm"].into_iter().all(key));
         assert!(!["linear_backward_input", "mean_backward"].into_iter().any(key));
         // An op by another name than its file.
         assert_eq!(needs[&("gaussian", Pass::Forward)].calls, 2);
