@@ -90,35 +90,6 @@ unsafe fn hand_out(text: &str, to: *mut c_char, length: usize) -> usize {
 }
 
 fn json(counters: &Counters) -> String {
-    // Every field is named once, so that one that is added here is not forgotten: the compiler asks for it.
-    let Counters {
-        launches,
-        blocks,
-        warp_instructions,
-        lane_instructions,
-        global_load_bytes,
-        global_store_bytes,
-        global_requests,
-        global_sectors,
-        ideal_sectors,
-        shared_accesses,
-        bank_conflicts,
-        divergent_branches,
-        mma,
-        barriers,
-        atomics,
-        minimal_read_bytes,
-        minimal_written_bytes,
-        memory_read_bytes,
-        memory_written_bytes,
-    } = counters;
-    macro_rules! object {
-        ($($field:ident)*) => { [$(format!("\"{}\":{}", stringify!($field), $field)),*].join(",") };
-    }
-    let fields = object!(
-        launches blocks warp_instructions lane_instructions global_load_bytes global_store_bytes global_requests global_sectors
-        ideal_sectors shared_accesses bank_conflicts divergent_branches mma barriers atomics minimal_read_bytes
-        minimal_written_bytes memory_read_bytes memory_written_bytes
-    );
-    format!("{{{fields}}}")
+    let fields: Vec<String> = counters.named().map(|(name, count)| format!("{name:?}:{count}")).collect();
+    format!("{{{}}}", fields.join(","))
 }
