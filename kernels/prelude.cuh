@@ -2,7 +2,8 @@
 //
 // Threads are numbered in x alone. A kernel states its threads in `__launch_bounds__`; build.rs hands the number to the launch, and makes the
 // parameters the fields of a Rust struct. A pointer may be null only where the kernel says so. Gradients are always added to.
-// A tensor has fewer than 2^31 elements: the executor sees to it, so that indices are ints.
+// A tensor has fewer than 2^31 - 2^16 elements: launches and the executor see to it, so that indices are ints, those of the threads beyond the
+// last element included.
 // No sum depends on an order that is not fixed here: there is no atomic addition of floats.
 
 // Number of this thread in the grid, and of its warp.
@@ -24,8 +25,12 @@ __device__ __forceinline__ T warp_sum(T x) {
     return x;
 }
 
-// A NaN wins, as it does on the CPU: fmaxf would hide it.
-__device__ __forceinline__ float max_or_nan(float a, float b) { return a >= b || isnan(a) ? a : b; }
+// A NaN wins, as it does on the CPU: fmaxf would hide it. Written as a comparison it becomes a branch.
+__device__ __forceinline__ float max_or_nan(float a, float b) {
+    float y;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+    return y;
+}
 
 __device__ __forceinline__ float warp_max(float x) {
     for (int step = 16; step > 0; step /= 2) x = max_or_nan(x, __shfl_xor_sync(0xffffffffu, x, step));

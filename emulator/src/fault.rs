@@ -21,6 +21,8 @@ pub enum Kind {
     Deadlock,
     /// The launch used up its instruction budget, or spins without making progress.
     Runaway,
+    /// Of a sampled launch: which memory it accesses depends on what it writes to global memory, so a slice of it does not tell.
+    Unsliced,
     /// The kernel executed `trap`.
     Trap,
     /// The launch itself is impossible: no such kernel, a block that is too large, parameters of the wrong size.

@@ -2,7 +2,8 @@
 
 mod device;
 
-use device::{Arg, Device, fixture, numbers};
+use device::{Arg, Device, fixture, kernel, numbers};
+use dreamer_emulator::fault::Kind;
 use dreamer_emulator::memory::Cache;
 
 /// Largest difference, with NaN as infinity.
@@ -87,6 +88,55 @@ fn a_sampled_launch_counts_the_accesses_of_all_blocks() {
         }
         assert_eq!(one, all, "{fixture_name}");
     }
+}
+
+/// Eight blocks of 32 threads on words that begin as ones, with a cache: what the launch says, and what it accesses.
+fn accesses(body: &str, sample: u32) -> Result<[u64; 6], Kind> {
+    let mut gpu = Device::new();
+    let at = gpu.words(&[1; 4096]);
+    gpu.memory.cache = Some(Cache::new(4096));
+    gpu.sample = sample;
+    let launched = gpu.launch(&kernel(16, body), "k", [8, 1, 1], [32, 1, 1], 0, &[Arg::Pointer(at)]);
+    let c = &gpu.counters;
+    let counts = [c.global_load_bytes, c.global_store_bytes, c.global_sectors, c.minimal_read_bytes];
+    launched
+        .map(|()| [counts.as_slice(), &[c.memory_read_bytes, c.memory_written_bytes]].concat().try_into().unwrap())
+        .map_err(|fault| fault.kind)
+}
+
+/// What a slice does not compute decides no address: either it has to be computed after all, or it is a fault.
+#[test]
+fn a_slice_guesses_no_address() {
+    // %rd1: the thread's word of its block.
+    let mine = "mov.u32 %r1, %ctaid.x;\nmad.lo.u32 %r1, %r1, 32, %r0;\nmul.wide.u32 %rd1, %r1, 4;\nadd.s64 %rd1, %rd0, %rd1;\n\
+                setp.eq.u32 %p1, %r0, 0;\n@%p1 st.shared.u32 [s], 0;\nbar.sync 0;\n";
+    let both = |body: &str| {
+        let body = format!("{mine}{body}");
+        (accesses(&body, 0), accesses(&body, 1))
+    };
+    // A place in a list that an atomic on shared memory hands out; and one whose result nobody reads.
+    let (all, one) = both(
+        "atom.shared.add.u32 %r2, [s], 36;\nmul.wide.u32 %rd2, %r2, 4;\nadd.s64 %rd2, %rd0, %rd2;\nst.global.u32 [%rd2+4096], %r0;",
+    );
+    assert!(all.is_ok() && one == all, "{all:?} {one:?}");
+    let (all, one) = both("red.shared.add.u32 [s], 1;\nst.global.u32 [%rd1], %r0;");
+    assert!(all.is_ok() && one == all, "{all:?} {one:?}");
+    // An address that the launch itself stores, read by a neighbour; the same value, merely stored again.
+    let exchange = "mul.lo.u32 %r2, %r0, 8;\nst.global.u32 [%rd1], %r2;\nbar.sync 0;\nxor.b32 %r3, %r1, 1;\nmul.wide.u32 %rd2, %r3, 4;\n\
+                    add.s64 %rd2, %rd0, %rd2;\nld.global.u32 %r4, [%rd2];\n";
+    let follow = "mul.wide.u32 %rd3, %r4, 4;\nadd.s64 %rd3, %rd0, %rd3;\nld.global.u32 %r5, [%rd3+4096];\nst.global.u32 [%rd1+8192], %r5;";
+    let (all, one) = both(&format!("{exchange}{follow}"));
+    assert!(all.is_ok() && one == Err(Kind::Unsliced), "{one:?}");
+    let (all, one) = both(&format!("{exchange}st.global.u32 [%rd1+8192], %r4;"));
+    assert!(all.is_ok() && one == all, "{all:?} {one:?}");
+    // The same address by way of shared memory and a generic address, which the text does not tell from one to global memory.
+    let generic = "mul.lo.u32 %r2, %r0, 8;\nmov.u64 %rd2, s;\ncvta.shared.u64 %rd2, %rd2;\n@%p1 st.shared.u32 [s], %r2;\nbar.sync 0;\n\
+                   ld.u32 %r4, [%rd2];\n";
+    let (all, one) = both(&format!("{generic}{follow}"));
+    assert!(all.is_ok() && one == Err(Kind::Unsliced), "{one:?}");
+    // An atomic on global memory: the sampled block would do it twice.
+    let (all, one) = both("red.global.add.u32 [%rd0+8192], 1;");
+    assert!(all.is_ok() && one == Err(Kind::Unsliced), "{one:?}");
 }
 
 #[test]

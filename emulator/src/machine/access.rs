@@ -109,6 +109,10 @@ impl Core<'_> {
             }
             None => {
                 let (in_shared, in_local, at) = windows(&at, mask);
+                if self.sliced == Some(false) && order == Order::Deciding && in_shared | in_local != 0 {
+                    let lane = (in_shared | in_local).trailing_zeros() as usize;
+                    return Err(at_lane(lane, unsliced("reads shared or local memory by a generic address")));
+                }
                 if in_shared != 0 {
                     self.read_shared(warp.index, shared, &at, in_shared, order, &mut raw)?;
                 }
@@ -233,7 +237,7 @@ impl Core<'_> {
             if at[first].is_multiple_of(bytes)
                 && let Some((a, offset)) = self.memory.find(at[first], total)
                 && a.written.first_missing(offset, total).is_none()
-                && !(order == Order::NonCoherent && a.stored_in(self.epoch, offset, total))
+                && !(order.frozen() && a.stored_in(self.epoch, offset, total))
             {
                 self.counters.minimal_read_bytes += a.note_read(self.epoch, offset, total);
                 let data = &a.data[offset as usize..(offset + total) as usize];
@@ -260,11 +264,16 @@ impl Core<'_> {
         if let Some(missing) = a.written.first_missing(offset, bytes) {
             return Err(Fault::new(Kind::Unwritten, unwritten(a, offset, bytes, missing)));
         }
-        if order == Order::NonCoherent && a.stored_in(epoch, offset, bytes) {
-            let message = format!(
-                "reads {N} bytes at {at:#x} through the read-only cache (ld.global.nc), which this launch has written"
-            );
-            return Err(Fault::new(Kind::Race, message));
+        if order.frozen() && a.stored_in(epoch, offset, bytes) {
+            let reads = format!("reads {N} bytes at {at:#x}");
+            return Err(match order {
+                Order::Deciding => unsliced(&format!("{reads}, which this launch stores")),
+                _ => {
+                    let message =
+                        format!("{reads} through the read-only cache (ld.global.nc), which this launch has written");
+                    Fault::new(Kind::Race, message)
+                }
+            });
         }
         let value = a.data[offset as usize..offset as usize + N].try_into().expect("N bytes");
         self.counters.minimal_read_bytes += a.note_read(epoch, offset, bytes);
@@ -386,6 +395,16 @@ fn write_local<const N: usize>(local: &mut [u8], at: &Wide, mask: u32, raw: &Raw
         local[place..place + N].copy_from_slice(&raw[lane]);
     }
     Ok(())
+}
+
+/// What a slice cannot tell.
+#[cold]
+pub fn unsliced(what: &str) -> Fault {
+    let message = format!(
+        "{what}, and by that decides what else is accessed: \
+         the accesses of all blocks cannot be counted by running some of them; run all (sample 0)"
+    );
+    Fault::new(Kind::Unsliced, message)
 }
 
 /// How the check for races sees an access.

@@ -1,7 +1,8 @@
 //! Atomic operations: the lanes of a warp one after another.
 
-use super::access::windows;
+use super::access::{unsliced, windows};
 use super::execute::{Core, Stopped, at_lane};
+use super::float::flush;
 use super::shared::{Access, Shared};
 use super::simd::{lanes, put};
 use super::warp::Warp;
@@ -49,6 +50,15 @@ fn combine(f: Atom, ty: Num, old: u64, b: u64, c: u64) -> u64 {
     value & low
 }
 
+/// The same in global memory, where hardware flushes what an addition of f32 takes and gives; in shared memory it does not.
+fn combine_in_global(f: Atom, ty: Num, old: u64, b: u64, c: u64) -> u64 {
+    let flushed = |v: u64| u64::from(flush(f32::from_bits(v as u32)).to_bits());
+    match (f, ty) {
+        (Atom::Add, Num::F32) => flushed(combine(f, ty, flushed(old), flushed(b), c)),
+        _ => combine(f, ty, old, b, c),
+    }
+}
+
 impl Core<'_> {
     /// `atom` and `red`.
     pub fn atomic(
@@ -73,6 +83,11 @@ impl Core<'_> {
         if in_local != 0 {
             let message = "an atomic on local memory";
             return Err(at_lane(in_local.trailing_zeros() as usize, Fault::new(Kind::OutOfBounds, message)));
+        }
+        let in_global = mask & !in_shared;
+        if self.sliced.is_some() && in_global != 0 {
+            let lane = in_global.trailing_zeros() as usize;
+            return Err(at_lane(lane, unsliced("changes global memory by an atomic, which sampled blocks did before")));
         }
         let len = ty.bits() as usize / 8;
         let get = |r: R, lane: usize| {
@@ -106,7 +121,7 @@ impl Core<'_> {
                     8 => u64::from_le_bytes(core.read_one(at[lane], Order::Synchronising)?),
                     _ => u64::from(u32::from_le_bytes(core.read_one(at[lane], Order::Synchronising)?)),
                 };
-                let new = combine(f, ty, old, get(b, lane), get(c, lane));
+                let new = combine_in_global(f, ty, old, get(b, lane), get(c, lane));
                 match len {
                     8 => core.write_one(at[lane], &new.to_le_bytes())?,
                     _ => core.write_one(at[lane], &(new as u32).to_le_bytes())?,
@@ -153,5 +168,10 @@ mod tests {
         assert_eq!(combine(Atom::Cas, Num::U32, 5, 4, 9), 5);
         let sum = combine(Atom::Add, Num::F32, 1.5f32.to_bits().into(), 2f32.to_bits().into(), 0);
         assert_eq!(f32::from_bits(sum as u32), 3.5);
+        let [tiny, less] = [1e-40_f32, -3e-40].map(|x| u64::from(x.to_bits()));
+        let sum = combine(Atom::Add, Num::F32, tiny, less, 0);
+        assert_eq!(f32::from_bits(sum as u32), 1e-40 - 3e-40);
+        assert_eq!(combine_in_global(Atom::Add, Num::F32, tiny, less, 0), 0);
+        assert_eq!(combine_in_global(Atom::Xor, Num::U32, tiny, less, 0), tiny ^ less);
     }
 }

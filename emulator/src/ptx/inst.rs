@@ -233,8 +233,18 @@ pub enum Order {
     Plain,
     /// `ld.global.nc`: the bytes must not be written during the launch.
     NonCoherent,
+    /// Of a slice, which stores nothing to global memory: the value decides an address, so the launch must not have stored it.
+    Deciding,
     /// Volatile, relaxed, acquire or release: how threads talk to each other.
     Synchronising,
+}
+
+impl Order {
+    /// Whether it is a fault to load what the launch itself has stored.
+    #[inline(always)]
+    pub fn frozen(self) -> bool {
+        matches!(self, Order::NonCoherent | Order::Deciding)
+    }
 }
 
 /// Registers that an access fills or empties.

@@ -3,9 +3,12 @@
 //! A backward slice: accesses of global memory, barriers and exits stay; so does a branch on one of whose ways something stays, and whatever
 //! sets a register that something that stays reads. What is computed merely to be stored goes. Registers are followed without regard to
 //! the order of instructions, so the slice may hold too much, never too little.
+//!
+//! Global memory is not followed: a slice stores nothing there. A load whose value decides an address is marked, so that it is a fault where it
+//! meets what the launch itself has stored, and so is an atomic on global memory.
 
 use super::cfg::meeting_points;
-use super::inst::{Addr, Base, Inst, NOWHERE, Op, P, Program, R, Space, Vote};
+use super::inst::{Addr, Base, Inst, NOWHERE, Op, Order, P, Program, R, Space, Vote};
 
 /// The register files, and the carry flag.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -221,18 +224,18 @@ fn stays(op: &Op, through_shared: bool) -> bool {
     match op {
         Op::Bra { .. } | Op::BrxIdx { .. } | Op::Exit | Op::Trap | Op::Nanosleep | Op::Bar { .. } => true,
         Op::BarWarp { .. } => through_shared,
-        Op::Atomic { .. } | Op::CpAsync { .. } => true,
+        Op::CpAsync { .. } => true,
         Op::Ld { addr, .. } => !on_chip(addr),
-        Op::St { addr, .. } => through_shared || !on_chip(addr),
+        Op::St { addr, .. } | Op::Atomic { addr, .. } => through_shared || !on_chip(addr),
         Op::CpAsyncCommit | Op::CpAsyncWait(_) | Op::CpAsyncWaitAll => through_shared,
         _ => false,
     }
 }
 
-/// Whether an instruction reads what others put into shared or local memory. A generic address may lead there.
+/// Whether an instruction reads what others put into shared or local memory. A generic address that leads there is a fault while a slice runs.
 fn reads_chip(op: &Op) -> bool {
     match op {
-        Op::Ld { addr, .. } => matches!(addr.space, None | Some(Space::Shared | Space::Local)),
+        Op::Ld { addr, .. } | Op::Atomic { addr, .. } => matches!(addr.space, Some(Space::Shared | Space::Local)),
         Op::LdMatrix { .. } => true,
         _ => false,
     }
@@ -243,24 +246,30 @@ fn reads_chip(op: &Op) -> bool {
 pub struct Slice {
     /// Its instructions, with branches to their places among these.
     pub program: Program,
-    /// Whether addresses depend on what goes through shared or local memory, so that stores to these have to be made.
+    /// Whether accesses depend on what goes through shared or local memory, so that stores to these have to be made.
     pub through_shared: bool,
 }
 
 impl Slice {
     /// The slice of `program`.
     pub fn of(program: &Program) -> Slice {
-        let (kept, through_shared) = match keep(program, false) {
-            (kept, false) => (kept, false),
-            (_, true) => (keep(program, true).0, true),
-        };
+        let alone = Kept::of(program, false);
+        let through_shared = alone.reads_chip;
+        let Kept { stays, decides, .. } = if through_shared { Kept::of(program, true) } else { alone };
         // Where each instruction, or the next one that stays, stands in the slice. The last is an exit, which stays.
-        let mut place = Vec::with_capacity(kept.len());
+        let mut place = Vec::with_capacity(stays.len());
         let mut code = Vec::new();
         for (i, inst) in program.code.iter().enumerate() {
             place.push(code.len() as u32);
-            if kept[i] {
-                code.push(inst.clone());
+            if stays[i] {
+                let mut inst = inst.clone();
+                match &mut inst.op {
+                    Op::Ld { addr, order: order @ Order::Plain, .. } if decides[i] && !on_chip(addr) => {
+                        *order = Order::Deciding;
+                    }
+                    _ => {}
+                }
+                code.push(inst);
             } else if chooses(inst, program.meet[i]) {
                 // Nothing stays on either way: on to where they meet.
                 code.push(Inst { guard: None, place: inst.place, op: Op::Bra { target: program.meet[i] } });
@@ -287,43 +296,51 @@ impl Slice {
     }
 }
 
-/// Which instructions stay, and whether one of them reads shared or local memory for its value.
-fn keep(program: &Program, through_shared: bool) -> (Vec<bool>, bool) {
-    let registers: Vec<Registers> = program.code.iter().map(|inst| Registers::of(inst, through_shared)).collect();
-    let branch = |i: usize| chooses(&program.code[i], program.meet[i]);
-    let ways: Vec<Vec<usize>> =
-        (0..program.code.len()).map(|i| if branch(i) { ways(program, i) } else { Vec::new() }).collect();
-    let stays = |(i, inst): (usize, &Inst)| !branch(i) && stays(&inst.op, through_shared);
-    let mut kept: Vec<bool> = program.code.iter().enumerate().map(stays).collect();
-    let [p, w, d] = program.registers.map(|n| n as usize);
-    let (mut needed, slot) = (vec![false; p + w + d + 1], |(file, r): (File, R)| match file {
-        Predicate => r as usize,
-        Word => p + r as usize,
-        Wide => p + w + r as usize,
-        Carry => p + w + d,
-    });
-    let mut reads = false;
-    loop {
-        let mut changed = false;
-        for (i, x) in registers.iter().enumerate().rev() {
-            let sets = x.sets.iter().any(|&r| needed[slot(r)]);
-            reads |= sets && reads_chip(&program.code[i].op);
-            if sets && !kept[i] {
-                (kept[i], changed) = (true, true);
-            }
-            let jumps = |i: usize| program.code[i].guard.is_none() && matches!(program.code[i].op, Op::Bra { .. });
-            if !kept[i] && ways[i].iter().any(|&on| kept[on] && !jumps(on)) {
-                (kept[i], changed) = (true, true);
-            }
-            if kept[i] {
-                for &r in &x.reads {
-                    changed |= !std::mem::replace(&mut needed[slot(r)], true);
+/// Of a program, for each instruction:
+struct Kept {
+    /// Whether it stays.
+    stays: Vec<bool>,
+    /// Whether something that stays reads what it sets.
+    decides: Vec<bool>,
+    /// Of all of them: whether one that decides reads shared or local memory.
+    reads_chip: bool,
+}
+
+impl Kept {
+    fn of(program: &Program, through_shared: bool) -> Kept {
+        let code = &program.code;
+        let registers: Vec<Registers> = code.iter().map(|inst| Registers::of(inst, through_shared)).collect();
+        let branch = |i: usize| chooses(&code[i], program.meet[i]);
+        let ways: Vec<Vec<usize>> =
+            (0..code.len()).map(|i| if branch(i) { ways(program, i) } else { Vec::new() }).collect();
+        let jumps = |i: usize| code[i].guard.is_none() && matches!(code[i].op, Op::Bra { .. });
+        let mut kept: Vec<bool> = (0..code.len()).map(|i| !branch(i) && stays(&code[i].op, through_shared)).collect();
+        let mut decides = vec![false; code.len()];
+        let [p, w, d] = program.registers.map(|n| n as usize);
+        let (mut needed, slot) = (vec![false; p + w + d + 1], |(file, r): (File, R)| match file {
+            Predicate => r as usize,
+            Word => p + r as usize,
+            Wide => p + w + r as usize,
+            Carry => p + w + d,
+        });
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for (i, x) in registers.iter().enumerate().rev() {
+                decides[i] = x.sets.iter().any(|&r| needed[slot(r)]);
+                let on_a_way = || ways[i].iter().any(|&on| kept[on] && !jumps(on));
+                if !kept[i] && (decides[i] || on_a_way()) {
+                    (kept[i], changed) = (true, true);
+                }
+                if kept[i] {
+                    for &r in &x.reads {
+                        changed |= !std::mem::replace(&mut needed[slot(r)], true);
+                    }
                 }
             }
         }
-        if !changed {
-            return (kept, reads);
-        }
+        let reads_chip = code.iter().zip(&decides).any(|(inst, &decides)| decides && reads_chip(&inst.op));
+        Kept { stays: kept, decides, reads_chip }
     }
 }
 
