@@ -65,9 +65,18 @@ fn float_to_integer() {
             bits(rounded(f64::from(f(a))) as f32)
         });
     }
-    check(64, 32, "cvt.rzi.s32.f64 %d, %a;", &[[(-7.9f64).to_bits(), 0, 0], [1e300f64.to_bits(), 0, 0]], |a, _, _| {
-        u64::from(f64::from_bits(a) as i32 as u32)
-    });
+    // From f64, by hand: what lies between, beyond either end, at the ends, and NaN.
+    let wide = [-7.9, 1e300, -1e300, 2147483647.5, -2147483648.9, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+    let rows: Vec<_> = wide.iter().map(|v| [v.to_bits(), 0, 0]).collect();
+    let (most, least) = (0x7fff_ffff, 0x8000_0000);
+    let to_zero = [0xffff_fff9, most, least, most, least, most, least, 0];
+    assert_eq!(eval(64, 32, "cvt.rzi.s32.f64 %d, %a;", &rows), to_zero);
+    let up = [0xffff_fff9, most, least, most, least, most, least, 0];
+    assert_eq!(eval(64, 32, "cvt.rpi.s32.f64 %d, %a;", &rows), up);
+    let down = [0xffff_fff8, most, least, most, least, most, least, 0];
+    assert_eq!(eval(64, 32, "cvt.rmi.s32.f64 %d, %a;", &rows), down);
+    let unsigned = [0, 0xffff_ffff, 0, 0x8000_0000, 0, 0xffff_ffff, 0, 0];
+    assert_eq!(eval(64, 32, "cvt.rni.u32.f64 %d, %a;", &rows), unsigned);
 }
 
 #[test]

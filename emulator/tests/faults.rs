@@ -258,7 +258,7 @@ fn impossible_launches() {
 fn what_is_not_known_is_refused() {
     let parse = |line: &str| {
         let text = format!(
-            ".version 8.0\n.visible .entry k()\n{{\n.reg .b32 %r<3>;\n.reg .b64 %rd<3>;\n.reg .pred %p<2>;\n{line}\n}}\n"
+            ".version 8.0\n.visible .entry k()\n{{\n.reg .b16 %h<3>; .reg .b32 %r<3>;\n.reg .b64 %rd<3>;\n.reg .pred %p<2>;\n{line}\n}}\n"
         );
         Module::parse(&text).map(|_| ()).unwrap_err()
     };
@@ -276,6 +276,13 @@ fn what_is_not_known_is_refused() {
         ("cvt.f32.f64 %r1, %rd1;", "the rounding is missing"),
         ("ld.global.v4.u64 {%rd1, %rd1, %rd1, %rd1}, [%rd1];", "the number of elements is wrong"),
         ("call nothing, ();", "there is no function nothing"),
+        ("cvt.rz.f64.s64 %rd1, %rd2;", "this conversion is not supported"),
+        ("cvt.rn.bf16.u64 %h1, %rd2;", "this conversion is not supported"),
+        ("add.ftz.f16x2 %r1, %r1, %r2;", "this function of this type and rounding is not supported"),
+        ("div.rn.f16x2 %r1, %r1, %r2;", "this function of this type and rounding is not supported"),
+        ("fma.rm.f64 %rd1, %rd1, %rd2, %rd2;", "this function of this type and rounding is not supported"),
+        ("ex2.approx.f64 %rd1, %rd2;", "this function of this type and rounding is not supported"),
+        ("slct.ftz.u32.f32 %r1, %r1, %r2, %r2;", "unknown modifier .ftz"),
     ] {
         let message = parse(line);
         assert!(message.contains(words), "{line}: {message}");

@@ -122,6 +122,25 @@ fn flushing_and_saturating() {
         &rows,
         |a, _, _| if f(a).is_nan() { a ^ 0x8000_0000 } else { bits(-flush(f(a))) },
     );
+    type Ternary = fn(f32, f32, f32) -> f32;
+    let table: [(&str, &str, Ternary); 6] = [
+        ("sub.ftz.f32", "%a, %b", |a, b, _| a - b),
+        ("fma.rn.ftz.f32", "%a, %b, %c", |a, b, c| a.mul_add(b, c)),
+        ("div.rn.ftz.f32", "%a, %b", |a, b, _| a / b),
+        ("rcp.rn.ftz.f32", "%a", |a, _, _| 1.0 / a),
+        ("sqrt.rn.ftz.f32", "%a", |a, _, _| a.sqrt()),
+        ("max.ftz.NaN.f32", "%a, %b", |a, b, _| match a.is_nan() || b.is_nan() {
+            true => f32::NAN,
+            // Zeros are ordered: of two that are equal the positive one.
+            false if a == b => f32::from_bits(a.to_bits() & b.to_bits()),
+            false => a.max(b),
+        }),
+    ];
+    for (name, operands, value) in table {
+        check(32, 32, &format!("{name} %d, {operands};"), &rows, |a, b, c| {
+            canonical(flush(value(flush(f(a)), flush(f(b)), flush(f(c)))))
+        });
+    }
     // A subnormal product of normal numbers is flushed too, and survives without .ftz.
     let row = [bits(2f32.powi(-100)), bits(-(2f32.powi(-40))), 0];
     assert_eq!(eval(32, 32, "mul.ftz.f32 %d, %a, %b;", &[row]), [bits(-0.0)]);
@@ -275,5 +294,8 @@ fn pairs_of_halves() {
     let bf16 = [0x3fc0_c000u64, 0x4000_3f80, 0x3f80_3f80];
     assert_eq!(eval(32, 32, "fma.rn.bf16x2 %d, %a, %b, %c;", &[bf16]), [0x4080_bf80]); // 4, -1
     assert_eq!(eval(32, 32, "max.bf16x2 %d, %a, %b;", &[bf16]), [0x4000_3f80]);
+    // (1 + 2^-4)^2 is 1 + 2^-3 + 2^-8, half-way between two bf16; 2^-120 more or less decides, however small it is.
+    let tie = |c: u64| eval(32, 32, "fma.rn.bf16x2 %d, %a, %b, %c;", &[[0x3f88_3f88, 0x3f88_3f88, c]])[0];
+    assert_eq!([tie(0), tie(0x0380_8380)], [0x3f90_3f90, 0x3f91_3f90]);
     assert_eq!(eval(32, 32, "neg.bf16x2 %d, %a;", &[bf16]), [0xbfc0_4000]);
 }

@@ -80,6 +80,18 @@ fn product(name: &str, k: usize, pairs: Option<fn(f32) -> u32>, place_a: Place, 
             words[lane * 16 + 8 + r] = c(c16(lane, r).0, c16(lane, r).1).to_bits();
         }
     }
+    let out = multiply(name, (na, nb), &words);
+    for lane in 0..32 {
+        for i in 0..4 {
+            let (row, column) = c16(lane, i);
+            let want = c(row, column) + (0..k).map(|j| a(row, j) * b(j, column)).sum::<f32>();
+            assert_eq!(f32::from_bits(out[lane * 16 + 12 + i]), want, "{name}: lane {lane}, element {i}");
+        }
+    }
+}
+
+/// One `mma` with so many registers of A and B a lane. A lane has 16 words: 4 for A, 4 for B, 4 for C, and 4 that become D.
+fn multiply(name: &str, (na, nb): (usize, usize), words: &[u32]) -> Vec<u32> {
     let list = |prefix: &str, from: usize, n: usize| {
         (from..from + n).map(|i| format!("%{prefix}{i}")).collect::<Vec<_>>().join(", ")
     };
@@ -95,15 +107,9 @@ fn product(name: &str, k: usize, pairs: Option<fn(f32) -> u32>, place_a: Place, 
         list("f", 0, 4),
         list("f", 10, 4),
     );
-    let (out, counters) = run_block(32, 16, &words, &body);
+    let (out, counters) = run_block(32, 16, words, &body);
     assert_eq!(counters.mma, 1);
-    for lane in 0..32 {
-        for i in 0..4 {
-            let (row, column) = c16(lane, i);
-            let want = c(row, column) + (0..k).map(|j| a(row, j) * b(j, column)).sum::<f32>();
-            assert_eq!(f32::from_bits(out[lane * 16 + 12 + i]), want, "{name}: lane {lane}, element {i}");
-        }
-    }
+    out
 }
 
 #[test]
@@ -113,6 +119,34 @@ fn products() {
     product("m16n8k8.row.col.f32.bf16.bf16.f32", 8, Some(bf16), a16, b16);
     product("m16n8k8.row.col.f32.tf32.tf32.f32", 8, None, a_tf32, b_tf32);
     product("m16n8k4.row.col.f32.tf32.tf32.f32", 4, None, a_tf32, b_tf32);
+}
+
+/// One number of A, 2, and one of B, 7, with lane and register read off the tables by hand: the one product is where the table of C has it.
+#[test]
+fn single_elements_by_hand() {
+    const TWO: u32 = 0x4000;
+    const SEVEN: u32 = 0x40e0;
+    let bf16 = "m16n8k16.row.col.f32.bf16.bf16.f32";
+    let tf32 = "m16n8k8.row.col.f32.tf32.tf32.f32";
+    // Lane, register and bits of the number of A, of that of B; lane and register of the product.
+    for (what, name, registers, (in_a, a, x), (in_b, b, y), (in_c, c)) in [
+        ("A(3, 5) B(5, 6)", bf16, (4, 2), (14, 0, TWO << 16), (26, 0, SEVEN << 16), (15, 0)),
+        ("A(12, 4) B(4, 3)", bf16, (4, 2), (18, 1, TWO), (14, 0, SEVEN), (17, 3)),
+        ("A(2, 11) B(11, 1)", bf16, (4, 2), (9, 2, TWO << 16), (5, 1, SEVEN << 16), (8, 1)),
+        ("A(15, 14) B(14, 7)", bf16, (4, 2), (31, 3, TWO), (31, 1, SEVEN), (31, 3)),
+        ("A(3, 1) B(1, 6)", tf32, (4, 2), (13, 0, TWO << 16), (25, 0, SEVEN << 16), (15, 0)),
+        ("A(12, 2) B(2, 3)", tf32, (4, 2), (18, 1, TWO << 16), (14, 0, SEVEN << 16), (17, 3)),
+        ("A(2, 7) B(7, 1)", tf32, (4, 2), (11, 2, TWO << 16), (7, 1, SEVEN << 16), (8, 1)),
+        ("A(15, 6) B(6, 7)", tf32, (4, 2), (30, 3, TWO << 16), (30, 1, SEVEN << 16), (31, 3)),
+    ] {
+        let mut words = vec![0; 32 * 16];
+        words[16 * in_a + a] = x;
+        words[16 * in_b + 4 + b] = y;
+        let out = multiply(name, registers, &words);
+        let found: Vec<_> = (0..32 * 16).filter(|i| i % 16 >= 12 && out[*i] != 0).collect();
+        assert_eq!(found, [16 * in_c + 12 + c], "{what}");
+        assert_eq!(f32::from_bits(out[found[0]]), 14.0, "{what}");
+    }
 }
 
 #[test]

@@ -50,6 +50,21 @@ fn fma_directed(a: f32, b: f32, c: f32, round: Round) -> f32 {
     direct(r, if above != 0.0 { above } else { error }, round)
 }
 
+/// `a b + c` of 16-bit floats, to be rounded to one: in f64, with the last bit set where something was lost behind it, so that no tie appears
+/// that was none.
+#[inline(always)]
+fn fma_sticky(a: f32, b: f32, c: f32) -> f64 {
+    let (p, c) = (f64::from(a) * f64::from(b), f64::from(c));
+    let s = p + c;
+    let part = s - p;
+    let error = (p - (s - part)) + (c - part);
+    if !s.is_finite() || error == 0.0 || s.to_bits() & 1 == 1 {
+        return s;
+    }
+    // The neighbour on the side of what was lost has the last bit set.
+    if error > 0.0 { s.next_up() } else { s.next_down() }
+}
+
 /// The lesser (or greater) of two numbers; a NaN loses against a number, and -0 is less than +0.
 #[inline(always)]
 fn extreme(a: f32, b: f32, max: bool) -> f32 {
@@ -185,7 +200,7 @@ over_lanes! {
 }
 
 over_lanes! {
-    /// Arithmetic of 16-bit floats: computed in f64 and rounded once.
+    /// Arithmetic of 16-bit floats: computed in f64, which has room for what two of them give, and rounded once.
     pub fn half(g: &mut Registers, mask: u32, f: Float, ty: Num, pair: bool, mode: Mode, d: R, a: R, b: R, c: R) {
         let (a, b, c) = (&g.w[a as usize], &g.w[b as usize], &g.w[c as usize]);
         let mut out: Word = [0; 32];
@@ -202,7 +217,7 @@ over_lanes! {
                 Float::Add => f64::from(nx) + f64::from(ny),
                 Float::Sub => f64::from(nx) - f64::from(ny),
                 Float::Mul => f64::from(nx) * f64::from(ny),
-                Float::Fma => f64::from(nx) * f64::from(ny) + f64::from(nz),
+                Float::Fma => fma_sticky(nx, ny, nz),
                 _ => transcendental(f, f64::from(nx)),
             };
             let value = if mode.sat { if value > 0.0 { value.min(1.0) } else { 0.0 } } else { value };

@@ -164,6 +164,19 @@ fn testp(o: &mut Operands, mods: &mut Mods, args: &[Operand]) -> Result<Op, Stri
     })
 }
 
+/// Whether PTX has a function in f64.
+fn of_f64(f: Float) -> bool {
+    !matches!(f, Float::Ex2 | Float::Lg2 | Float::Sin | Float::Cos | Float::Tanh | Float::MinNan | Float::MaxNan)
+}
+
+/// Whether PTX has a function in f16 and bf16.
+fn of_halves(f: Float) -> bool {
+    !matches!(
+        f,
+        Float::Div | Float::Rcp | Float::Sqrt | Float::Rsqrt | Float::Lg2 | Float::Sin | Float::Cos | Float::Copysign
+    )
+}
+
 fn float(o: &mut Operands, base: &str, mods: &mut Mods, args: &[Operand]) -> Found {
     let approximate = matches!(base, "rsqrt" | "ex2" | "lg2" | "sin" | "cos" | "tanh");
     let (f, inputs) = match base {
@@ -214,11 +227,11 @@ fn float(o: &mut Operands, base: &str, mods: &mut Mods, args: &[Operand]) -> Fou
     let (a, b, c) = (input(1)?, input(2)?, input(3)?);
     Ok(Some(match ty {
         Num::F32 => Op::F32 { f, mode, d, a, b, c },
-        Num::F64 if mode.round == Round::Nearest && !mode.sat => Op::F64 { f, d, a, b, c },
-        Num::F16 | Num::Bf16 if mode.round == Round::Nearest => {
+        Num::F64 if mode.round == Round::Nearest && !mode.sat && of_f64(f) => Op::F64 { f, d, a, b, c },
+        Num::F16 | Num::Bf16 if mode.round == Round::Nearest && !mode.ftz && of_halves(f) => {
             Op::Half { f, ty, pair: pair.is_some(), mode, d, a, b, c }
         }
-        _ => return Err("arithmetic of this type and rounding is not supported".into()),
+        _ => return Err("this function of this type and rounding is not supported".into()),
     }))
 }
 

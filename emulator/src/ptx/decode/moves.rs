@@ -19,7 +19,6 @@ pub fn decode(o: &mut Operands, base: &str, mods: &mut Mods, args: &[Operand]) -
             Ok(Some(if bits == 64 { Op::Select64 { d, a, b, p } } else { Op::Select32 { d, a, b, p } }))
         }
         "slct" => {
-            mods.take("ftz");
             let bits = take_type(mods)?.bits();
             let float = take_type(mods)? == Num::F32;
             let [d, a, b, c] = exactly(args)?;
@@ -201,6 +200,10 @@ fn cvt(o: &mut Operands, mods: &mut Mods, args: &[Operand]) -> Result<Op, String
         return Err("the rounding is missing".into());
     }
     if (to == Num::Tf32 && from != Num::F32) || (round == Some(Round::Away) && to != Num::Tf32) {
+        return Err("this conversion is not supported".into());
+    }
+    let directed = round.is_some_and(|round| round != Round::Nearest);
+    if !from.float() && ((to == Num::F64 && directed) || (from.bits() == 64 && matches!(to, Num::F16 | Num::Bf16))) {
         return Err("this conversion is not supported".into());
     }
     if integral && !from.float() {
