@@ -15,6 +15,8 @@ sample_onehot_forward_at(int variable, float *sample, float *p, const float *a, 
         p[at + i] = mixed;
         // ln q and a differ by a constant, which moves no maximum.
         float score = (u > 0.0f ? logf(mixed) : a[at + i]) + noise.gumbel(at + i);
+        // As on the CPU no number is greater than a NaN, and a NaN than no number: the first class keeps its place with one, others do not win.
+        if (isnan(score)) score = __int_as_float(i == 0 ? 0x7f800000 : 0xff800000);
         if (best == k || score > highest) best = i, highest = score;
     }
     // (O3), of equal scores the first

@@ -29,7 +29,8 @@ struct Target {
     float upper;
 
     __device__ __forceinline__ Target(float x, const float *bins, int k) : low(0) {
-        x = fminf(fmaxf(x, bins[0]), bins[k - 1]);
+        // A NaN stays, as on the CPU: fminf and fmaxf would hide it.
+        x = x < bins[0] ? bins[0] : x > bins[k - 1] ? bins[k - 1] : x;
         while (low < k - 2 && bins[low + 1] <= x) low++;
         upper = (x - bins[low]) / (bins[low + 1] - bins[low]);
     }

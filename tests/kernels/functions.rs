@@ -12,7 +12,8 @@ use dreamer_fast::config::{Latent, Request, resolve};
 use dreamer_fast::device::Pool;
 use dreamer_fast::device::cuda::Buffer;
 use dreamer_fast::device::cuda::kernels::{
-    Entry, In, NoiseWords, Out, PixelsFromBytes, PlanesFromSymbols, WeightsFromPixels, WeightsFromSymbols,
+    Entry, In, NoiseWords, Out, PixelsFromBytes, PlanesFromSymbols, SampleOnehotForward, TwohotNllForward,
+    WeightsFromPixels, WeightsFromSymbols,
 };
 use dreamer_fast::dreamer::step::{NoiseSource, TrainStep};
 use dreamer_fast::dreamer::{Observation, checks};
@@ -313,6 +314,54 @@ fn weights_of_pixels_are_those_of_the_cpu() {
         .warps(&rig.kernels, pictures * (height / side) * (width / side))
         .unwrap();
         assert_eq!(weights.to_vec(rig.stream()).unwrap(), want, "{view}");
+    }
+}
+
+/// Where a number is none, kernels do what the CPU does: the loss of such a target is none either, and a sample is one class all the same.
+#[test]
+fn a_nan_is_what_it_is_on_the_cpu() {
+    let Some(rig) = Rig::new() else { return };
+    let uploaded = |values: &[f32]| {
+        let mut buffer = Buffer::<f32>::new(&rig.context, values.len()).unwrap();
+        buffer.upload(rig.stream(), values).unwrap();
+        buffer
+    };
+    let (rows, k) = (3, 41);
+    let bins: Vec<f32> = symexp_bins(k, 3.0).iter().map(|&b| b as f32).collect();
+    let mut rng = Philox::new(6, philox::stream::TEST, 0);
+    let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| rng.normal() as f32).collect() };
+    let (a, target, bins) = (uploaded(&draw(rows * k)), uploaded(&[0.5, f32::NAN, 1e9]), uploaded(&bins));
+    let nll = Buffer::<f32>::new(&rig.context, rows).unwrap();
+    let [a_at, target, bins] = [&a, &target, &bins].map(|buffer| In::at(buffer.address()));
+    TwohotNllForward { nll: Out::at(nll.address()), a: a_at, target, bins, rows, k }.warps(&rig.kernels, rows).unwrap();
+    assert_eq!(nll.to_vec(rig.stream()).unwrap().iter().map(|x| x.is_nan()).collect::<Vec<_>>(), [false, true, false]);
+
+    // More classes than a warp has lanes; NaN in the first, in the first of another lane, in the last, and nowhere.
+    for (u, nan) in [0.0, 0.01].into_iter().flat_map(|u| [Some(0), Some(3), Some(k - 1), None].map(|nan| (u, nan))) {
+        let (mut logits, noise) = (draw(k), draw(k));
+        logits.iter_mut().enumerate().for_each(|(i, a)| *a = if nan == Some(i) { f32::NAN } else { *a });
+        let (a, gumbel) = (uploaded(&logits), uploaded(&noise));
+        let [sample, p] = [(); 2].map(|()| Buffer::<f32>::new(&rig.context, k).unwrap());
+        SampleOnehotForward {
+            sample: Out::at(sample.address()),
+            p: Out::at(p.address()),
+            a: In::at(a.address()),
+            gumbel: In::at(gumbel.address()),
+            clock: In::none(),
+            stream: 0,
+            first: 0,
+            variables: 1,
+            k,
+            u,
+        }
+        .warps(&rig.kernels, 1)
+        .unwrap();
+        let p = p.to_vec(rig.stream()).unwrap();
+        // (O3) in the order of the room: a class wins only over one that it is greater than.
+        let score = |i: usize| noise[i] + if u > 0.0 { p[i].ln() } else { logits[i] };
+        let best = (1..k).fold(0, |best, i| if score(i) > score(best) { i } else { best });
+        let want: Vec<f32> = (0..k).map(|i| f32::from(i == best)).collect();
+        assert_eq!(sample.to_vec(rig.stream()).unwrap(), want, "unimix {u}, NaN at {nan:?}");
     }
 }
 
