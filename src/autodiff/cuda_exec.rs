@@ -17,7 +17,7 @@ use super::plan::{Placement, Plan};
 use super::resolve::{Slot, Space, Stage, Step, WeightJob};
 use super::schedule::Tenant;
 use crate::base::{Error, Real, Result};
-use crate::device::cuda::kernels::{Entry, Fill, In, Kernels, Out};
+use crate::device::cuda::kernels::{Entry, Fill, In, Kernels, MOST_ELEMENTS, Out};
 use crate::device::cuda::{Buffer, Graph, Pinned, Stream};
 
 /// An arena on the device: one buffer, or a buffer for every tensor, so that the emulated driver sees where each ends.
@@ -129,10 +129,10 @@ impl CudaPlan {
     /// As [`CudaPlan::new`].
     pub fn step_by_step<R: Real>(plan: &Plan<R>, params: &Params<R>, kernels: Arc<Kernels>) -> Result<Self> {
         assert!(plan.placement != Placement::Workers, "a plan for a device is made by Plan::for_device");
-        if let Some(var) = (0..plan.graph.nodes.len()).find(|&i| plan.graph.nodes[i].len() > i32::MAX as usize) {
+        if let Some(node) = plan.graph.nodes.iter().find(|node| node.len() > MOST_ELEMENTS) {
             return Err(Error::new(format!(
                 "a tensor of shape {:?} has more elements than a kernel can count: use a smaller batch_size.",
-                plan.graph.nodes[var].shape
+                node.shape
             )));
         }
         let stream = kernels.stream();
@@ -480,6 +480,14 @@ impl CudaPlan {
 
     fn weights<R: Real>(&self, plan: &Plan<R>, job: &WeightJob<R>) -> Result<()> {
         for run in &job.runs {
+            // Steps of a scan that lie side by side are one tensor here.
+            if let Some(slot) = run.x.iter().chain(&run.dy).flatten().find(|slot| slot.len > MOST_ELEMENTS) {
+                let layer = plan.graph.calls[run.call].op.name();
+                return Err(Error::new(format!(
+                    "all steps of a {layer} together have {} elements, more than a kernel can count: use a smaller batch_size.",
+                    slot.len
+                )));
+            }
             let io = Launch {
                 x: self.inputs(&run.x),
                 dy: self.outputs(&run.dy),

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use dreamer_fast::device::cuda::{Compiler, Format, Target};
 
-use crate::{Rig, compiler};
+use crate::Rig;
+use crate::rig::compiler;
 
 const SOURCE: &str = r#"extern "C" __global__ void twice(float *x, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use dreamer_fast::device::cuda::{Compiler, Context, Device};
 
-use crate::{compiler, target};
+use crate::rig::{compiler, driver, target};
 
 /// Names what the child is to do, in its environment.
 const TASK: &str = "DREAMER_TEST_TASK";
@@ -110,10 +110,42 @@ fn the_emulated_device_is_what_the_environment_asks_for() {
     assert_eq!(ask("emulated", &[]), "emulated sm_90, sm_90, 132 multiprocessors, 8.0 GiB");
     let small = [("DREAMER_EMULATED_SM", "80"), ("DREAMER_EMULATED_MEMORY", "1073741824")];
     assert_eq!(ask("emulated", &small), "emulated sm_80, sm_80, 108 multiprocessors, 1.0 GiB");
-    let wrong = ask("emulated", &[("DREAMER_EMULATED_SM", "75")]);
-    assert!(wrong.contains("DREAMER_EMULATED_SM is 75"), "{wrong}");
+    let wrong = ask("emulated", &[("DREAMER_EMULATED_SM", "70")]);
+    assert!(wrong.contains("DREAMER_EMULATED_SM is 70"), "{wrong}");
     let both = ask("both", &[]);
     assert!(both.contains("already uses the other CUDA driver"), "{both}");
+}
+
+#[test]
+fn a_device_that_is_too_old_is_said() {
+    if crate::Rig::new().is_none() {
+        return;
+    }
+    let old = ask("emulated", &[("DREAMER_EMULATED_SM", "75")]);
+    let device = "error: emulated is emulated sm_75, sm_75, 40 multiprocessors, 8.0 GiB: ";
+    let rest = old.strip_prefix(device).unwrap_or_else(|| panic!("{old}"));
+    assert_eq!(rest, "the kernels need sm_80 (Ampere) or later. Choose another device or --device cpu.");
+}
+
+/// A driver without the latest function that the program calls: the emulated one, with another name for it.
+#[test]
+fn a_driver_that_is_too_old_is_said() {
+    if crate::Rig::new().is_none() {
+        return;
+    }
+    let mut library = std::fs::read(driver().unwrap()).unwrap();
+    let (name, other) = (b"\0cuFuncGetParamInfo\0", b"\0cuFuncGetParamNone\0");
+    let places: Vec<usize> = (0..library.len() - name.len()).filter(|&at| library[at..].starts_with(name)).collect();
+    assert!(!places.is_empty());
+    places.iter().for_each(|&at| library[at..at + other.len()].copy_from_slice(other));
+    let old = std::env::temp_dir().join(format!("dreamer-fast-old-driver-{}.so", std::process::id()));
+    std::fs::write(&old, library).unwrap();
+    let said = ask("emulated", &[("DREAMER_EMULATOR", old.to_str().unwrap())]);
+    std::fs::remove_file(&old).unwrap();
+    assert_eq!(
+        said,
+        "error: the CUDA driver is too old: it lacks cuFuncGetParamInfo. Install NVIDIA's driver 550 or later."
+    );
 }
 
 #[test]

@@ -1,18 +1,16 @@
 //! Does what stands between the engine and a GPU work? Libraries are found or missed in a sentence, kernels compiled and
 //! cached, memory copied, streams kept in order, graphs replayed, faults reported. Runs on the emulated driver, through
 //! cudarc and the real NVRTC.
-//!
-//! A process has one emulated device, and a test that breaks its context breaks it for all: so tests take turns.
 #![cfg(feature = "cuda")]
 
 mod compiling;
 mod finding;
 mod running;
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+#[path = "../rig/mod.rs"]
+mod rig;
 
-use dreamer_fast::device::cuda::{Compiler, Context, Device, Kernel, Stream, find};
+use dreamer_fast::device::cuda::{Compiler, Context, Kernel, Stream};
 
 /// A context on the emulated device, which no other test uses meanwhile.
 struct Rig {
@@ -20,23 +18,13 @@ struct Rig {
     stream: Stream,
     compiler: Compiler,
     // Dropped last: the context is destroyed before the next test makes one.
-    _turn: MutexGuard<'static, ()>,
+    _turn: rig::Turn,
 }
 
 impl Rig {
-    /// `None`, with a line that says so, where the emulated driver was not built or NVRTC could not be fetched.
+    /// `None` where the test is skipped.
     fn new() -> Option<Rig> {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let compiler = compiler()?;
-        if !target().join("debug").join(find::EMULATOR).exists()
-            && !target().join("release").join(find::EMULATOR).exists()
-        {
-            println!("skipped the CUDA runtime: the emulated driver is not built (make emulator)");
-            return None;
-        }
-        let context = Context::new(Device::Emulated).unwrap_or_else(|error| panic!("{error}"));
-        context.emulator().unwrap().order(0);
+        let (context, compiler, turn) = rig::emulated()?;
         context.emulator().unwrap().reset();
         let stream = context.stream().unwrap();
         Some(Rig { context, stream, compiler, _turn: turn })
@@ -52,23 +40,4 @@ impl Rig {
         let module = self.context.load(&image.unwrap_or_else(|error| panic!("{error}")));
         module.unwrap_or_else(|error| panic!("{error}")).kernel(name).unwrap()
     }
-}
-
-/// NVRTC without a cache; `None`, with a line that says so, where it could not be fetched.
-fn compiler() -> Option<Compiler> {
-    let fetched = std::env::var_os("DREAMER_NVRTC").is_some() || target().join("nvrtc").exists();
-    match Compiler::find() {
-        Ok(compiler) => Some(compiler.with_cache(None)),
-        Err(_) if !fetched => {
-            println!("skipped the CUDA runtime: NVRTC is not there (make nvrtc)");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
-
-/// The folder that holds `debug`, where this test is built.
-fn target() -> PathBuf {
-    let program = std::env::current_exe().unwrap();
-    program.ancestors().nth(3).map(Path::to_path_buf).unwrap()
 }

@@ -61,6 +61,23 @@ fn a_run_on_a_device_keeps_its_precision() {
     assert_ne!(train(&folder("f32"), "320", &[]), whole, "f32 is another run");
 }
 
+/// `auto` says in one line why it takes the CPU, and trains.
+#[test]
+fn auto_says_why_it_takes_the_cpu() {
+    let logdir = folder("auto");
+    let words = ["train", "--preset", "debug", "--device", "auto", "--steps", "240", "--set", "final_eval_episodes=1"];
+    let mut train = Command::new(env!("CARGO_BIN_EXE_dreamer-fast"));
+    // A GPU that there may be is hidden.
+    train.args(words).args(["--logdir", logdir.to_str().unwrap()]).env("CUDA_VISIBLE_DEVICES", "");
+    let out = train.output().unwrap();
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.success(), "{said}");
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains("--device auto")).collect();
+    let [line] = lines[..] else { panic!("{said}") };
+    let cause = line.strip_prefix("--device auto takes the CPU: ").unwrap_or_else(|| panic!("{line}"));
+    assert!(cause.starts_with("NVIDIA's driver was not found") || cause.contains("NO_DEVICE"), "{cause}");
+}
+
 #[test]
 fn bench_names_its_device() {
     let Some(_rig) = Rig::new() else { return };

@@ -1,6 +1,8 @@
 //! Faults planted in a kernel or in its launch: each is caught on the way that every launch takes.
 
-use dreamer_fast::device::cuda::kernels::{ActivationForward, Entry, In, LinearForward, Out, Rollout, SOURCES};
+use dreamer_fast::device::cuda::kernels::{
+    ActivationForward, Entry, Fill, In, LinearForward, MOST_ELEMENTS, Out, Rollout, SOURCES,
+};
 use dreamer_fast::device::cuda::{Buffer, Kernel, Shape};
 
 use crate::{Rig, compiler};
@@ -17,6 +19,17 @@ fn a_short_output_is_caught() {
     let error = rig.stream().synchronize().unwrap_err().to_string();
     for part in ["CUDA_ERROR_ILLEGAL_ADDRESS", "activation_forward, block (1, 0, 0)", "kernels/activation.cu:5"] {
         assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+/// Threads beyond the last element have numbers that an int holds, so a size near 2^31 is refused.
+#[test]
+fn a_size_that_an_int_barely_holds_is_refused() {
+    let fill = |n| Fill { y: Out::none(), n, c: 0.0 }.args();
+    assert!(fill(MOST_ELEMENTS).is_ok() && MOST_ELEMENTS + 20_000 < i32::MAX as usize);
+    for n in [MOST_ELEMENTS + 1, i32::MAX as usize, 1 << 31, usize::MAX] {
+        let error = fill(n).unwrap_err().to_string();
+        assert!(error.contains(&format!("n is {n}, more than a kernel takes")), "{error}");
     }
 }
 

@@ -13,33 +13,28 @@ mod reading;
 mod rollouts;
 mod training;
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+#[path = "../rig/mod.rs"]
+mod rig;
+
+use std::sync::Arc;
 
 use dreamer_fast::device::cuda::kernels::Kernels;
-use dreamer_fast::device::cuda::{Compiler, Context, Device, Stream, find};
+use dreamer_fast::device::cuda::{Compiler, Context, Stream};
 
-/// The emulated device with all kernels. One at a time: a fault breaks the device for its whole process.
+/// The emulated device with all kernels.
 struct Rig {
     kernels: Arc<Kernels>,
     context: Context,
-    _turn: MutexGuard<'static, ()>,
+    // Dropped last: the context is destroyed before the next test makes one.
+    _turn: rig::Turn,
 }
 
 impl Rig {
-    /// `None`, with a line that says so, where the emulated driver was not built or NVRTC could not be fetched.
+    /// `None` where the test is skipped.
     fn new() -> Option<Rig> {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let compiler = compiler()?;
-        if !["debug", "release"].iter().any(|profile| target().join(profile).join(find::EMULATOR).exists()) {
-            println!("skipped the CUDA kernels: the emulated driver is not built (make emulator)");
-            return None;
-        }
-        let context = Context::new(Device::Emulated).unwrap_or_else(|error| panic!("{error}"));
-        context.emulator().unwrap().order(0);
+        let (context, compiler, turn) = rig::emulated()?;
         let stream = context.stream().unwrap();
-        let kernels = Kernels::load(&compiler, &stream).unwrap_or_else(|error| panic!("{error}"));
+        let kernels = Kernels::load(&cached(compiler), &stream).unwrap_or_else(|error| panic!("{error}"));
         Some(Rig { kernels: Arc::new(kernels), context, _turn: turn })
     }
 
@@ -48,20 +43,11 @@ impl Rig {
     }
 }
 
+/// NVRTC with a cache that all tests share; `None` where the test is skipped.
 fn compiler() -> Option<Compiler> {
-    let fetched = std::env::var_os("DREAMER_NVRTC").is_some() || target().join("nvrtc").exists();
-    match Compiler::find() {
-        Ok(compiler) => Some(compiler.with_cache(Some(target().join("kernels")))),
-        Err(_) if !fetched => {
-            println!("skipped the CUDA kernels: NVRTC is not there (make nvrtc)");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+    rig::compiler().map(cached)
 }
 
-/// The folder that holds `debug`, where this test is built.
-fn target() -> PathBuf {
-    let program = std::env::current_exe().unwrap();
-    program.ancestors().nth(3).map(Path::to_path_buf).unwrap()
+fn cached(compiler: Compiler) -> Compiler {
+    compiler.with_cache(Some(rig::target().join("kernels")))
 }

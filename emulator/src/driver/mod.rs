@@ -15,7 +15,7 @@
 //! | `device_calls`, `memory_calls`, `module_calls`, `stream_calls`, `graph_calls` | the exported functions |
 //! | `own_calls` | exported functions that no real driver has: faults in words, counters, order |
 //!
-//! The environment decides what the device is: `DREAMER_EMULATED_SM` (80 or 90, the default), `DREAMER_EMULATED_MEMORY` in
+//! The environment decides what the device is: `DREAMER_EMULATED_SM` (75, 80 or 90, the default), `DREAMER_EMULATED_MEMORY` in
 //! bytes (8 GiB).
 
 mod call;

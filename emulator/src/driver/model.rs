@@ -1,4 +1,4 @@
-//! What the device says about itself: the sizes of an A100 or an H100, without their speed.
+//! What the device says about itself: the sizes of a T4, an A100 or an H100, without their speed.
 
 use super::code::{Code, Outcome};
 use crate::machine;
@@ -9,7 +9,7 @@ pub const SHARED_WITHOUT_ASKING: u32 = 48 * 1024;
 /// A device.
 #[derive(Clone, Copy, Debug)]
 pub struct Model {
-    /// Compute capability: 80 or 90.
+    /// Compute capability: 75, 80 or 90.
     pub sm: u32,
     pub multiprocessors: u32,
     pub shared_per_multiprocessor: u32,
@@ -26,12 +26,22 @@ impl Model {
             Err(_) => Ok(default),
         };
         let model = match number("DREAMER_EMULATED_SM", 90)? {
+            75 => Model::T4,
             80 => Model::A100,
             90 => Model::H100,
-            other => return Err(format!("DREAMER_EMULATED_SM is {other}: the emulated driver knows 80 and 90")),
+            other => return Err(format!("DREAMER_EMULATED_SM is {other}: the emulated driver knows 75, 80 and 90")),
         };
         Ok(Model { memory: number("DREAMER_EMULATED_MEMORY", model.memory)?, ..model })
     }
+
+    /// Too old for kernels that copy asynchronously: to see what a program says of it.
+    const T4: Model = Model {
+        sm: 75,
+        multiprocessors: 40,
+        shared_per_multiprocessor: 64 * 1024,
+        shared_per_block: 64 * 1024,
+        memory: 8 << 30,
+    };
 
     const A100: Model = Model {
         sm: 80,

@@ -317,3 +317,34 @@ fn until_zero(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     &bytes[..end]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever an image depends on has an entry of its own; where one part ends and the next begins counts, too.
+    #[test]
+    fn an_entry_is_of_all_that_an_image_depends_on() {
+        let ptx = Target { sm: 90, format: Format::Ptx };
+        let place = |name, source, target, options: &[&str], version| {
+            let options: Vec<String> = options.iter().map(|option| option.to_string()).collect();
+            Entry::new(Path::new("cache"), name, source, target, &options, version).path
+        };
+        let first = || place("a.cu", "b", ptx, &["-c", "-d"], (12, 9));
+        let others = [
+            place("a.c", "ub", ptx, &["-c", "-d"], (12, 9)),
+            place("a.cu", "c", ptx, &["-c", "-d"], (12, 9)),
+            place("a.cu", "b", Target { sm: 80, ..ptx }, &["-c", "-d"], (12, 9)),
+            place("a.cu", "b", Target { format: Format::Cubin, ..ptx }, &["-c", "-d"], (12, 9)),
+            place("a.cu", "b", ptx, &["-c"], (12, 9)),
+            place("a.cu", "b", ptx, &["-c-d"], (12, 9)),
+            place("a.cu", "b", ptx, &["-d", "-c"], (12, 9)),
+            place("a.cu", "b", ptx, &["-c", "-d"], (12, 8)),
+            place("a.cu", "b", ptx, &["-c", "-d"], (13, 9)),
+        ];
+        assert_eq!(first(), first());
+        for (i, other) in others.iter().enumerate() {
+            assert!(*other != first() && !others[..i].contains(other), "{i}: {}", other.display());
+        }
+    }
+}

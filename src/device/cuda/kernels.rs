@@ -191,10 +191,15 @@ pub trait Entry {
     }
 }
 
+/// The most elements of a tensor that a kernel counts in an `int`: a thread or a tile beyond the last element still has a number of its own.
+pub const MOST_ELEMENTS: usize = i32::MAX as usize - (1 << 16);
+
 /// A size as an `int`.
 fn size(name: &str, n: usize) -> Result<Arg> {
-    let fits = i32::try_from(n).map(Arg::I32);
-    fits.map_err(|_| Error::new(format!("{name} is {n}, more than a kernel takes: use a smaller batch_size.")))
+    match i32::try_from(n) {
+        Ok(size) if n <= MOST_ELEMENTS => Ok(Arg::I32(size)),
+        _ => Err(Error::new(format!("{name} is {n}, more than a kernel takes: use a smaller batch_size."))),
+    }
 }
 
 /// A launch that can be looked at, and made any number of times.
