@@ -17,7 +17,7 @@ use dreamer_fast::replay::{Obs, Replay};
 use dreamer_fast::run::agent::Agent;
 use dreamer_fast::run::diagnose::play::{Episode, Place, Play, Player, Row, act, play, see};
 use dreamer_fast::run::diagnose::symbols::Symbols;
-use dreamer_fast::run::diagnose::{batches, imagination, open_loop, paths, value};
+use dreamer_fast::run::diagnose::{batches, choices, imagination, open_loop, paths, value};
 use dreamer_fast::run::world::World;
 use serde_json::Value;
 
@@ -87,6 +87,30 @@ fn the_optimum_is_the_discounted_reward_of_the_plan_that_one_finds_by_hand() {
     close(best(env, 0.0, false), 0.99_f64.powi(3) * reward(7.0));
     // Nothing comes after the end.
     close(best(env, 0.9, true), 0.9);
+}
+
+/// In the same room after two steps forward: one turn to the right, then two steps. The other turn has to be undone, and what changes nothing costs a step.
+#[test]
+fn the_best_return_of_an_action_is_that_of_the_plan_after_it() {
+    let world = World::new(&config("MiniGrid-Empty-5x5-v0", &[])).unwrap();
+    let (mut played, mut scratch) = (world.envs(1).unwrap(), world.envs(1).unwrap());
+    let env = played.env_mut(0);
+    for action in one_hot(&world, &[FORWARD, FORWARD]) {
+        act(&world, env, &action);
+    }
+    let best = choices::best_returns(&world, scratch.env_mut(0), &row(env, 0.25, false)).unwrap().unwrap();
+    let after = |steps: i32| 0.99_f64.powi(steps) * f64::from((1.0 - 0.9 * (f64::from(2 + steps) / 100.0)) as f32);
+    assert_eq!(best.len(), 7);
+    for (action, best) in best.into_iter().enumerate() {
+        let steps = [5, 3].get(action).copied().unwrap_or(4);
+        assert!((best - after(steps)).abs() < 1e-12, "{action}: {best} is not {}", after(steps));
+    }
+    // An action that ends the episode is worth its reward.
+    for action in one_hot(&world, &[RIGHT, FORWARD]) {
+        act(&world, env, &action);
+    }
+    let best = choices::best_returns(&world, scratch.env_mut(0), &row(env, 0.0, false)).unwrap().unwrap();
+    assert!((best[FORWARD] - 0.99 * f64::from((1.0 - 0.9 * (5.0 / 100.0)) as f32)).abs() < 1e-12);
 }
 
 /// A detour in Empty-5x5 by hand: a turn that has to be undone wastes two steps, an action without effect one.
@@ -359,9 +383,10 @@ fn number(value: &Value, path: &str) -> f64 {
     value.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path} is no number in {value}"))
 }
 
-const ALWAYS: [&str; 10] = [
+const ALWAYS: [&str; 11] = [
     "batches.json",
     "batches.svg",
+    "choices.json",
     "imagination.json",
     "imagination.svg",
     "latent.json",

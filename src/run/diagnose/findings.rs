@@ -225,6 +225,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::run::diagnose::batches::Batches;
+    use crate::run::diagnose::choices::Choices;
     use crate::run::diagnose::imagination::Imagination;
     use crate::run::diagnose::latent::Latent;
     use crate::run::diagnose::paths::{Path, Paths};
@@ -269,7 +270,15 @@ mod tests {
             steps: 1000,
             has_goal: true,
             actions: Some(7),
-            plays: vec![Measured { play, open_loop, latent, values, paths: Paths::default(), imagination }],
+            plays: vec![Measured {
+                play,
+                open_loop,
+                latent,
+                values,
+                paths: Paths::default(),
+                choices: Choices::default(),
+                imagination,
+            }],
             random: vec![(true, 1.0, 5), (false, 0.0, 9)],
             batches: Some(Batches { rows: 100, stored_reward: 0.01, stored_end: 0.01, drawn: vec![(0.02, 0.02)] }),
         }

@@ -7,6 +7,7 @@
 //! | [`latent`] | divergence, entropies |
 //! | [`value`] | values against returns and the optimum |
 //! | [`paths`] | steps that a shortest plan would not take |
+//! | [`choices`] | what imagination says of each action against the best that can come of it |
 //! | [`imagination`] | imagined success against real success |
 //! | [`batches`] | rewards in the replay and in batches |
 //! | [`stats`] | ratios with intervals, explained variance, PSNR |
@@ -16,6 +17,7 @@
 //! docs/diagnose.md gives the formula of every number.
 
 pub mod batches;
+pub mod choices;
 pub mod findings;
 pub mod imagination;
 pub mod latent;
@@ -42,6 +44,7 @@ use crate::base::{Result, files};
 use crate::config::Config;
 use crate::report::stdout::{self, say};
 use batches::Batches;
+use choices::Choices;
 use imagination::Imagination;
 use latent::Latent;
 use open_loop::OpenLoop;
@@ -62,6 +65,8 @@ pub struct Measured {
     pub values: Values,
     /// Steps against shortest plans.
     pub paths: Paths,
+    /// Each action against the best that can come of it.
+    pub choices: Choices,
     /// Imagined success.
     pub imagination: Imagination,
 }
@@ -121,8 +126,9 @@ pub fn diagnose(
         let latent = latent::measure(agent.world.config(), &play);
         let values = value::measure(agent, &play)?;
         let paths = paths::measure(agent, &play)?;
+        let choices = choices::measure(agent, &play)?;
         let imagination = imagination::measure(agent, &play, symbols.as_ref())?;
-        measured.push(Measured { play, open_loop, latent, values, paths, imagination });
+        measured.push(Measured { play, open_loop, latent, values, paths, choices, imagination });
     }
     let actions = agent.world.model.actions;
     Ok(Diagnosis {
@@ -149,6 +155,7 @@ pub fn write(diagnosis: &Diagnosis, out: &Path) -> Result<()> {
         ("latent", by_play(&|m| m.latent.json(config))),
         ("value", by_play(&|m| m.values.json())),
         ("paths", by_play(&|m| m.paths.json())),
+        ("choices", by_play(&|m| m.choices.json())),
         ("imagination", by_play(&|m| m.imagination.json())),
         ("batches", diagnosis.batches.as_ref().map_or(json!(null), Batches::json)),
         ("summary", summary::json(diagnosis)),

@@ -83,6 +83,10 @@ fn lines(d: &Diagnosis) -> Vec<Line> {
     add("regret", "  return lost to the optimum", 3, &|m| vec![m.values.regret()]);
     add("explained_variance", "  explained variance of returns", 2, &|m| vec![m.values.explained()]);
     add("explained_optimum", "  explained variance of optima", 2, &|m| vec![m.values.explained_optimum()]);
+    add("imagined_best", "best action is the best imagined +", 2, &|m| m.choices.shown(|c| &c.imagined_best));
+    add("chosen_best", "  is the actor's most probable +", 2, &|m| m.choices.shown(|c| &c.chosen_best));
+    add("likely_short", "  imagined return short, likely actions +", 3, &|m| m.choices.shown(|c| &c.likely_short));
+    add("unlikely_short", "  the same, unlikely actions +", 3, &|m| m.choices.shown(|c| &c.unlikely_short));
     add("goal_seen", "imagined rollouts that show a goal", 2, &|m| vec![m.imagination.goal_seen.value()]);
     add("imagined_success", "imagined rollouts with a reward", 2, &|m| vec![m.imagination.imagined.value()]);
     add("real_success", "  the same actions in the simulator", 2, &|m| vec![m.imagination.real.value()]);
@@ -134,6 +138,9 @@ pub fn text(d: &Diagnosis) -> String {
     let horizons: Vec<String> = SHOWN.iter().filter(|&&h| h <= last).map(usize::to_string).collect();
     out +=
         &format!("\n* at horizons {}: 0 reconstructs, the others are predicted without looking\n", horizons.join(", "));
+    if d.plays.iter().any(|m| m.choices.rows.iter().any(|rows| rows.imagined_best.total() > 0.0)) {
+        out += "+ in the first states of episodes, and in later ones\n";
+    }
     let found = findings(d);
     out += &match found.len() {
         0 => "\nNo threshold is crossed.\n".to_string(),
