@@ -173,6 +173,7 @@ fn contradictions_between_keys_are_refused_by_name() {
         (&["action_dist=tanh_normal"], &["onehot"]),
         (&["expl=additive_gaussian"], &["epsilon_greedy"]),
         (&["expl_min=0.5", "expl_amount=0.4"], &["expl_min = 0.5", "expl_amount = 0.4"]),
+        (&["actor_entropy_min=0.5"], &["actor_entropy_min = 0.5", "actor_entropy = 0.003"]),
         (&["steps=1999"], &["steps = 1999", "prefill = 2000"]),
         (&["prefill=10"], &["prefill = 10", "batch_length = 16"]),
         (&["imag_starts=241"], &["imag_starts = 241", "240 states"]),

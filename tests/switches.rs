@@ -153,6 +153,32 @@ fn the_mixed_gradient_is_the_weighted_sum_of_the_two() {
     assert!(group(&all, "actor").iter().zip(group(&reinforce, "actor")).any(|(d, r)| (d - r).abs() > 1e-6));
 }
 
+/// After so many updates the loss and its gradient are those of a constant weight of the entropy that has been halved as often, down to the least.
+#[test]
+fn the_weight_of_the_entropy_halves() {
+    for actor_grad in [ActorGrad::Reinforce, ActorGrad::Dynamics] {
+        let at = |updates: u64, change: &dyn Fn(&mut Config)| {
+            let model = model(|c| {
+                (c.actor_grad, c.actor_entropy) = (actor_grad, 0.4);
+                change(c);
+            });
+            let mut params = parameters::<f64>(&model);
+            let mut step = training_step(&model, &params, &pool());
+            step.updates = updates;
+            step.gradients(&mut params, 9);
+            (step.plan.scalar(step.behavior.actor_loss), group(&params, "actor").to_vec())
+        };
+        let falling = |c: &mut Config| (c.actor_entropy_decay, c.actor_entropy_min) = (10.0, 0.05);
+        for (updates, weight) in [(0, 0.4), (5, 0.4 * 0.5_f64.sqrt()), (20, 0.1), (1000, 0.05)] {
+            let (loss, gradient) = at(updates, &falling);
+            let (constant, same) = at(updates, &|c| c.actor_entropy = weight);
+            close(&[loss], &[constant]);
+            close(&gradient, &same);
+        }
+        assert!(at(20, &falling).0 > at(20, &|_| {}).0, "a bonus of less weight leaves a larger loss");
+    }
+}
+
 /// The critic's optimizer sees a share of the actor's gradient, and nobody else sees a difference.
 #[test]
 fn the_actors_gradient_reaches_the_value_by_its_share() {

@@ -29,6 +29,14 @@ impl Config {
         (self.expl_amount * decay).max(self.expl_min)
     }
 
+    /// Weight of the actor's entropy after this many updates: `actor_entropy` halved every `actor_entropy_decay` updates, never below
+    /// `actor_entropy_min`.
+    pub fn actor_entropy_at(&self, updates: u64) -> f64 {
+        let decay =
+            if self.actor_entropy_decay > 0.0 { 0.5f64.powf(updates as f64 / self.actor_entropy_decay) } else { 1.0 };
+        (self.actor_entropy * decay).max(self.actor_entropy_min)
+    }
+
     /// Whether `weight_decay` applies to the parameter of this dotted name.
     pub fn decays(&self, parameter: &str) -> bool {
         self.weight_decay > 0.0 && fits_pattern(&self.weight_decay_pattern, parameter)
@@ -50,6 +58,13 @@ impl Config {
         let task = &self.task;
         let vector = self.observation == Observation::Vector;
         let gridworld = task.starts_with("MiniGrid-") || task.starts_with("Simple-");
+        refuse(
+            self.actor_entropy_min > self.actor_entropy,
+            format!(
+                "actor_entropy_min = {} is above actor_entropy = {}, where the weight begins: set it to that or less",
+                self.actor_entropy_min, self.actor_entropy
+            ),
+        );
         refuse(
             self.continuous() && !vector,
             format!("{task} is observed as a vector, but observation = {}: set observation = vector", self.observation),

@@ -309,6 +309,10 @@ keys! {
         actor_log_barrier: f64 = 0.0, AtLeast(0.0), fixed;
         /// Weight of the actor's entropy in its loss.
         actor_entropy: f64 = 0.0, AtLeast(0.0), fixed;
+        /// Updates in which that weight halves; 0 keeps it constant.
+        actor_entropy_decay: f64 = 0.0, AtLeast(0.0), fixed;
+        /// That weight never falls below this.
+        actor_entropy_min: f64 = 0.0, AtLeast(0.0), fixed;
         /// Share by which a slow copy of the value head follows it in every update and provides targets; 0 means no copy.
         slow_value: f64 = 0.0, Within(0.0, 1.0), fixed;
         /// Updates between two steps of the slow copy.

@@ -13,7 +13,7 @@
 //! (I7) the value head minimises value loss + value_actor_grad actor loss
 //! (I8) log barrier:  (I4) and (I6) gain actor_log_barrier mean w_t [ -mean_a ln pi(a | s_t) ]
 //! ```
-//! Without `discount_weights` every w_t is 1.
+//! Without `discount_weights` every w_t is 1. With `actor_entropy_decay` the entropy's weight halves in so many updates, down to `actor_entropy_min`.
 //! R_t and v_t contain the reward of state t itself. With (I3), as published, losses run over states 1 .. H-1: the start is a constant of the
 //! actor. With (I4) and (I6) they run over 0 .. H-1, since the first action is as good as any other to learn from. The actor sees stopped
 //! features; under (I3) its gradient flows through the actions into later states, rewards and values, and nowhere else. Source:
@@ -50,6 +50,8 @@ pub struct Behavior {
     pub action_entropy: Option<Var>,
     /// The range that returns are divided by, an input `[1]` that the host fills.
     pub range: Option<Var>,
+    /// The weight of the entropy where it changes from update to update, an input `[1]` that the host fills.
+    pub entropy_weight: Option<Var>,
 }
 
 /// What was imagined.
@@ -173,6 +175,12 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
         ActDist::TanhNormal { .. } => None,
     };
     let action_entropy = entropy.map(|(_, e)| g.mean(e));
+    let entropy_weight =
+        (c.actor_entropy > 0.0 && c.actor_entropy_decay > 0.0).then(|| g.input("behavior.entropy_weight", &[1]));
+    let weigh_entropy = |g: &mut Graph<R>, entropy: Var| match entropy_weight {
+        Some(weight) => (g.mul(entropy, weight), -1.0),
+        None => (entropy, -c.actor_entropy),
+    };
     let (actor_loss, range) = if reinforce {
         // (I4) (I6)
         let (logits, entropy) = entropy.expect("a model refuses reinforce for continuous actions");
@@ -189,7 +197,7 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
         let range = g.input("behavior.inverse_range", &[1]);
         let scaled = g.mul(policy, range);
         let bonus = weighted_mean(g, entropy);
-        let mut terms = vec![(scaled, 1.0), (bonus, -c.actor_entropy)];
+        let mut terms = vec![(scaled, 1.0), weigh_entropy(g, bonus)];
         if c.actor_log_barrier > 0.0 {
             // (I8)
             let uniform = g.input(UNIFORM, &[h * n, model.actions.size()]);
@@ -202,7 +210,7 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
         let gain = weighted_mean(g, returns);
         let mut terms = vec![(gain, -1.0)];
         if let (Some(entropy), true) = (action_entropy, c.actor_entropy > 0.0) {
-            terms.push((entropy, -c.actor_entropy));
+            terms.push(weigh_entropy(g, entropy));
         }
         (g.sum(&terms), None)
     };
@@ -220,5 +228,16 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
     };
     let imagined = if reinforce { states.rows(g, 1, count) } else { states };
     let rewards = by_step(g, reward, count - h, count);
-    Behavior { actor_loss, value_loss, value_objective, returns, values, rewards, imagined, action_entropy, range }
+    Behavior {
+        actor_loss,
+        value_loss,
+        value_objective,
+        returns,
+        values,
+        rewards,
+        imagined,
+        action_entropy,
+        range,
+        entropy_weight,
+    }
 }

@@ -110,7 +110,7 @@ pub fn whole_losses() -> Vec<WholeLoss> {
             "vector, discrete, reinforce, lambda 0",
             vector(),
             Actions::Discrete(4),
-            Config { actor_grad: reinforce, actor_entropy: 0.01, disclam: 0.0, ..tiny() },
+            Config { actor_grad: reinforce, actor_entropy: 0.01, actor_entropy_decay: 100.0, disclam: 0.0, ..tiny() },
         ),
         ("vector, discrete, categorical latent", vector(), Actions::Discrete(4), categorical()),
         (

@@ -230,6 +230,9 @@ impl<R: Real> TrainStep<R> {
                 if self.model.config.return_norm { self.return_range.unwrap_or(0.0).max(floor) } else { 1.0 };
             self.plan.input_mut(range)[0] = R::of(1.0 / range_now);
         }
+        if let Some(weight) = self.behavior.entropy_weight {
+            self.plan.input_mut(weight)[0] = R::of(self.model.config.actor_entropy_at(self.updates));
+        }
         Clock { seed, step: self.updates }
     }
 

@@ -24,7 +24,8 @@ use crate::{Rig, compiler};
 /// DreamerV1 with everything tiny.
 const DEBUG: &[&str] = &[];
 
-/// What the default preset adds to it: categorical latents, two-hot heads, REINFORCE, a slow value, a range of returns, decayed weights.
+/// What the default preset adds to it: categorical latents, two-hot heads, REINFORCE, a slow value, a range of returns; and decayed weights, an entropy
+/// weight that falls from update to update.
 const GRIDWORLD: &[&str] = &[
     "latent=categorical",
     "latent_classes=4",
@@ -33,7 +34,9 @@ const GRIDWORLD: &[&str] = &[
     "value_dist=twohot",
     "twohot_bins=15",
     "actor_grad=reinforce",
-    "actor_entropy=1e-3",
+    "actor_entropy=0.3",
+    "actor_entropy_decay=4",
+    "actor_entropy_min=1e-3",
     "pcont=true",
     "slow_value=0.1",
     "slow_value_every=2",
