@@ -9,6 +9,7 @@ cumulative_discount_forward(float *w, const float *p, const float *start, int l,
     w[i] = product;
     for (int at = i + n; at < l * n; at += n) {
         product *= p[at - n]; // (W1)
+        if (fabsf(product) < 5.4210109e-20f) product = 0.0f; // 2^-64
         w[at] = product;
     }
 }

@@ -137,6 +137,9 @@ fn cumulative_discount_is_the_product_of_those_before() {
     let all: Vec<(usize, usize)> = (0..l).flat_map(|t| (0..n).map(at(t))).collect();
     close(&got[0], &all.iter().map(|&(t, i)| before(t, i)).collect::<Vec<_>>());
     close(&got[1], &all.iter().map(|&(t, i)| s[i] * before(t, i)).collect::<Vec<_>>());
+    let fading = &eval(&[(&[5, 1], &[1e-6; 5])], |g, t| vec![g.cumulative_discount(t[0], None)])[0];
+    let bounds = fading.iter().zip([1.0, 1e-6, 1e-12, 1e-18]).all(|(got, want)| (got / want - 1.0).abs() < 1e-12);
+    assert!(bounds && fading[4] == 0.0, "1e-24 is nothing, and no more is: {fading:?}");
 }
 
 #[test]

@@ -179,6 +179,34 @@ fn the_weight_of_the_entropy_halves() {
     }
 }
 
+/// An update moves the parameters as one of constant learning rates, as many times smaller as updates are left; the last one moves them still.
+#[test]
+fn the_learning_rates_fall_at_the_end_of_a_run() {
+    let update = |updates: u64, change: &dyn Fn(&mut Config)| {
+        let model = model(|c| {
+            (c.prefill, c.pretrain, c.train_every, c.train_steps) = (100, 6, 10, 2);
+            // 6 updates, and 2 for each 10 of 225 steps.
+            c.steps = 325;
+            change(c);
+        });
+        assert_eq!(model.config.updates(), 50);
+        let mut params = parameters::<f64>(&model);
+        let mut step = training_step(&model, &params, &pool());
+        step.updates = updates;
+        step.gradients(&mut params, 9);
+        step.update(&mut params);
+        params.value.all().to_vec()
+    };
+    let annealed = |c: &mut Config| c.lr_anneal = 0.4;
+    for (updates, share) in [(0, 1.0), (30, 1.0), (35, 0.75), (49, 0.05), (50, 0.0)] {
+        let scaled = |c: &mut Config| {
+            [&mut c.model_lr, &mut c.value_lr, &mut c.actor_lr].into_iter().for_each(|lr| *lr *= share)
+        };
+        close(&update(updates, &annealed), &update(updates, &scaled));
+    }
+    assert!(update(49, &annealed) != update(50, &annealed), "the last update moves the parameters");
+}
+
 /// The critic's optimizer sees a share of the actor's gradient, and nobody else sees a difference.
 #[test]
 fn the_actors_gradient_reaches_the_value_by_its_share() {

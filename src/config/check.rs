@@ -37,6 +37,18 @@ impl Config {
         (self.actor_entropy * decay).max(self.actor_entropy_min)
     }
 
+    /// Updates in a run of `steps` environment steps.
+    pub fn updates(&self) -> u64 {
+        self.pretrain as u64 + self.train_steps as u64 * (self.steps.saturating_sub(self.prefill) / self.train_every)
+    }
+
+    /// What the three learning rates are multiplied by after this many updates: 1 until the last `lr_anneal` of the run's updates, in which it falls to 0
+    /// in a straight line.
+    pub fn lr_share_at(&self, updates: u64) -> f64 {
+        let (all, annealed) = (self.updates(), self.lr_anneal * self.updates() as f64);
+        if annealed > 0.0 { (all.saturating_sub(updates) as f64 / annealed).min(1.0) } else { 1.0 }
+    }
+
     /// Whether `weight_decay` applies to the parameter of this dotted name.
     pub fn decays(&self, parameter: &str) -> bool {
         self.weight_decay > 0.0 && fits_pattern(&self.weight_decay_pattern, parameter)

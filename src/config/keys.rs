@@ -246,6 +246,9 @@ keys! {
         value_lr: f64 = 8e-5, AtLeast(0.0), fixed;
         /// Learning rate of the actor.
         actor_lr: f64 = 8e-5, AtLeast(0.0), fixed;
+        /// Share of a run's updates, its last ones, in which these three fall to 0 in a straight line; a run that gets more steps goes on with the
+        /// rates that these call for.
+        lr_anneal: f64 = 0.0, Within(0.0, 1.0), fixed;
         /// Largest global norm of the gradient of each of the three groups.
         grad_clip: f64 = 100.0, Above(0.0), fixed;
         /// Adam's epsilon, beside the bias-corrected root.

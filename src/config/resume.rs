@@ -32,8 +32,8 @@ pub fn check_resume(stored: &Config, asked: &Config) -> Result<Vec<Difference>> 
     let lines: Vec<String> =
         fixed.iter().map(|d| format!("  {}: stored {}, asked for {}", d.key.name, d.stored, d.asked)).collect();
     Err(Error::new(format!(
-        "these settings may not change when a run is resumed:\n{}\nrepeat the stored values, or choose another --logdir \
-         to start a new run",
+        "these settings may not change when a run is resumed:\n{}\nrepeat the stored values (--config with the run's \
+         config.toml does), or choose another --logdir to start a new run",
         lines.join("\n")
     )))
 }

@@ -260,7 +260,7 @@ impl<R: Real> TrainStep<R> {
             beta1: c.adam_beta1,
             beta2: c.adam_beta2,
             decay: c.weight_decay,
-            ..Adam::new(lr, c.adam_eps, c.grad_clip, self.updates + 1)
+            ..Adam::new(lr * c.lr_share_at(self.updates), c.adam_eps, c.grad_clip, self.updates + 1)
         }
     }
 

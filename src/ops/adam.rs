@@ -178,6 +178,18 @@ impl DeviceAdam {
         })
     }
 
+    /// The learning rate of the next update.
+    ///
+    /// # Errors
+    /// The context is broken, or the stream is being captured.
+    pub fn set_lr(&mut self, stream: &Stream, lr: f64) -> Result<()> {
+        if self.adam.lr != lr {
+            self.adam.lr = lr;
+            self.schedule.upload_at(stream, 0, &[lr])?;
+        }
+        Ok(())
+    }
+
     /// Launches (U1) to (U4) for a group.
     ///
     /// # Errors

@@ -5,6 +5,8 @@
 //! (W2) g_t = dw_t + p_t g_{t+1}     all of the loss that passes through w_t
 //! (W3) dp_t += w_t g_{t+1}          ds += g_0
 //! ```
+//! A weight below 2^-64 is taken for 0: no sum of losses would notice it, and the gradients of what it weighs would be subnormal numbers, with which a CPU
+//! may be far slower (`Probe-Constant-v0` on an Intel Xeon: 8.7 s of training instead of 4.6).
 //! Source: danijar/dreamer `dreamer.py`, `discount = tf.math.cumprod(...)`, where no gradient passes: the training step stops it.
 //!
 //! | tensor | shape |
@@ -36,6 +38,9 @@ impl<R: Real> Graph<R> {
         w
     }
 }
+
+/// A weight below this is taken for 0.
+const NOTHING: f64 = 1.0 / (1u128 << 64) as f64;
 
 struct CumulativeDiscount {
     l: usize,
@@ -73,7 +78,8 @@ impl<R: Real> Op<R> for CumulativeDiscount {
             w[..n].fill(R::ONE)
         }
         for at in n..self.l * n {
-            w[at] = w[at - n] * p[at - n];
+            let product = w[at - n] * p[at - n];
+            w[at] = if product.abs() < R::of(NOTHING) { R::ZERO } else { product };
         }
     }
 

@@ -196,6 +196,9 @@ impl CudaUpdate {
     /// A launch is refused; the context is broken.
     pub fn launch(&mut self, step: &mut TrainStep<f32>, params: &Params<f32>, seed: u64) -> Result<()> {
         self.fill(step, params, seed)?;
+        for (name, (adam, _)) in GROUPS.into_iter().zip(&mut self.optimizer.groups) {
+            adam.set_lr(self.kernels.stream(), step.adam(name).lr)?;
+        }
         self.stale = [true; 2];
         self.plan.replay(&step.plan, params, self.eager, |on| self.optimizer.launch(on))?;
         // Not in the graph: some updates have it and some do not.

@@ -53,11 +53,21 @@ fn settings(question: Question) -> &'static [&'static str] {
             "steps=16400",
         ],
         // A GRU forgets half of its state in a step until it has learned better; with a norm its update gate begins nearly closed.
-        // Imagination begins everywhere, since values far from the answer have to be learned, too.
-        Question::Memory(5) => &["gru_norm=layer", "imag_starts=0", "steps=16400"],
-        Question::Memory(20) => {
-            &["gru_norm=layer", "imag_starts=0", "model_lr=4e-3", "value_lr=2e-3", "actor_lr=2e-3", "steps=24400"]
-        }
+        // Imagination begins everywhere, since values far from the answer have to be learned, too, and ends soon, so that the value of an end is a
+        // larger share of the loss: it is 1 or -1 by the product of cue and action. Values that still jitter are let settle.
+        Question::Memory(5) => &["gru_norm=layer", "imag_starts=0", "horizon=4", "lr_anneal=0.5", "steps=16400"],
+        // An end is one state of 22, and the actor soon errs no more: without more noise the value hardly ever sees what an error is worth.
+        Question::Memory(20) => &[
+            "gru_norm=layer",
+            "imag_starts=0",
+            "horizon=4",
+            "lr_anneal=0.5",
+            "model_lr=4e-3",
+            "value_lr=2e-3",
+            "actor_lr=2e-3",
+            "expl_amount=0.4",
+            "steps=40400",
+        ],
         _ => &[],
     }
 }

@@ -25,7 +25,7 @@ use crate::{Rig, compiler};
 const DEBUG: &[&str] = &[];
 
 /// What the default preset adds to it: categorical latents, two-hot heads, REINFORCE, a slow value, a range of returns; and decayed weights, an entropy
-/// weight that falls from update to update.
+/// weight that falls from update to update, learning rates that fall from the third of 22.
 const GRIDWORLD: &[&str] = &[
     "latent=categorical",
     "latent_classes=4",
@@ -42,6 +42,7 @@ const GRIDWORLD: &[&str] = &[
     "slow_value_every=2",
     "return_norm=true",
     "weight_decay=1e-4",
+    "lr_anneal=0.9",
 ];
 
 pub fn config(changes: &[&str]) -> Config {
