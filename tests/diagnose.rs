@@ -302,24 +302,22 @@ fn divergence_and_entropies_are_those_of_known_distributions() {
     assert!((kl - 3.0 * (4.0_f64.ln() - entropy)).abs() < 1e-5, "{kl}");
 }
 
-/// One stream that is exactly as long as a chunk: every batch is the whole of it.
-#[test]
-fn the_share_of_rewards_in_batches_is_that_of_the_only_window() {
-    let agent = agent("MiniGrid-Empty-5x5-v0", &["envs=1"]);
-    let c = agent.world.config().clone();
+/// The batches from one episode of so many rows, whose last row, and one more if said, has a reward. There are none before it is as long as a chunk.
+fn batches_of_one_episode(agent: &Agent, rows: usize, rewarded: Option<usize>) -> batches::Batches {
     let mut replay = Replay::in_memory(agent.world.layout.clone(), 1, 1 << 20, 0);
     let observation = vec![1; agent.world.layout.observation_size()];
     let actions = one_hot(&agent.world, &[FORWARD]);
-    for t in 0..c.batch_length {
-        assert!(batches::of_replay(&agent, &replay, 0).is_none(), "{t} rows are no chunk");
-        let last = t + 1 == c.batch_length;
+    for t in 0..rows {
+        let enough = t >= agent.world.config().batch_length;
+        assert_eq!(batches::of_replay(agent, &replay, 0).is_some(), enough, "after {t} rows");
+        let last = t + 1 == rows;
         replay
             .add(
                 0,
                 &dreamer_fast::replay::Row {
                     observation: Obs::Bytes(&observation),
                     action: if t == 0 { &[0.0; 7] } else { &actions[0] },
-                    reward: if last || t == 3 { 0.5 } else { 0.0 },
+                    reward: if last || Some(t) == rewarded { 0.5 } else { 0.0 },
                     discount: if last { 0.0 } else { 1.0 },
                     is_first: t == 0,
                     is_last: last,
@@ -327,10 +325,28 @@ fn the_share_of_rewards_in_batches_is_that_of_the_only_window() {
             )
             .unwrap();
     }
-    let batches = batches::of_replay(&agent, &replay, 0).unwrap();
-    let rows = c.batch_length as f64;
+    batches::of_replay(agent, &replay, 0).unwrap()
+}
+
+/// One stream that is exactly as long as a chunk: every batch is the whole of it.
+#[test]
+fn the_share_of_rewards_in_batches_is_that_of_the_only_window() {
+    let agent = agent("MiniGrid-Empty-5x5-v0", &["envs=1"]);
+    let length = agent.world.config().batch_length;
+    let batches = batches_of_one_episode(&agent, length, Some(3));
+    let rows = length as f64;
     assert_eq!((batches.stored_reward, batches.stored_end), (2.0 / rows, 1.0 / rows));
     assert!(batches.drawn.iter().all(|&shares| shares == (2.0 / rows, 1.0 / rows)), "{batches:?}");
+}
+
+/// A reward that is shown with the row before it is in a batch that does not have its own row.
+#[test]
+fn a_reward_before_the_action_is_counted_where_it_is_shown() {
+    let set = ["envs=1", "reward_before_action=true", "last_rows=false"];
+    let agent = agent("MiniGrid-Empty-5x5-v0", &set);
+    let length = agent.world.config().batch_length;
+    let batches = batches_of_one_episode(&agent, length + 1, None);
+    assert!(batches.drawn.iter().all(|&shares| shares == (1.0 / length as f64, 0.0)), "{batches:?}");
 }
 
 /// Windows of an untrained model: as many as asked for, none beyond the end of its episode, and the copy of the last frame is judged by the simulator.

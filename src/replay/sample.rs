@@ -144,9 +144,7 @@ impl Replay {
             let (episode, row) = (self.episode(address.source), address.row);
             episode.copy_observation(row, &mut batch.observation, place);
             episode.copy_action(row, &mut batch.action[place * size..][..size]);
-            let earned = row + usize::from(how.reward_before_action);
-            // Behind the last row there is no action, so nothing was earned.
-            let reward = episode.rewards().get(earned).copied().unwrap_or(0.0);
+            let reward = self.shown_reward(how, address);
             let discount = episode.discounts()[row];
             batch.reward[place] = reward;
             batch.discount[place] = discount;
@@ -157,6 +155,13 @@ impl Replay {
         }
         let [positive_reward, terminal, first] = counts.map(|count| count as f64 / rows.len() as f64);
         BatchStats { positive_reward, terminal, first }
+    }
+
+    /// The reward that a row of a draw shows.
+    pub fn shown_reward(&self, how: &Sampling, address: &Address) -> f32 {
+        let earned = address.row + usize::from(how.reward_before_action);
+        // Behind the last row there is no action, so nothing was earned.
+        self.episode(address.source).rewards().get(earned).copied().unwrap_or(0.0)
     }
 
     /// The episode that a row of a draw comes from.

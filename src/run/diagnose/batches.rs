@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::stats::mean;
 use crate::base::{Error, Result, files};
-use crate::replay::{Manifest, Replay, Source};
+use crate::replay::{Address, Manifest, Replay};
 use crate::run::agent::{Agent, sampling};
 use crate::run::checkpoint::Loaded;
 
@@ -50,12 +50,11 @@ pub fn of_replay(agent: &Agent, replay: &Replay, updates: u64) -> Option<Batches
     let mut drawn = Vec::new();
     for update in updates..updates + BATCHES {
         let Ok(rows) = replay.draw(&sampling, c.batch_length, c.batch_size, update) else { return None };
-        let share = |of: &dyn Fn(Source, usize) -> bool| {
-            rows.iter().filter(|row| of(row.source, row.row)).count() as f64 / rows.len() as f64
-        };
+        let share =
+            |of: &dyn Fn(&Address) -> bool| rows.iter().filter(|row| of(row)).count() as f64 / rows.len() as f64;
         drawn.push((
-            share(&|source, row| replay.episode(source).rewards()[row] > 0.0),
-            share(&|source, row| replay.episode(source).discounts()[row] == 0.0),
+            share(&|row| replay.shown_reward(&sampling, row) > 0.0),
+            share(&|row| replay.episode(row.source).discounts()[row.row] == 0.0),
         ));
     }
     let open = (0..replay.envs()).map(|env| replay.open_episode(env));
