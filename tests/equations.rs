@@ -570,33 +570,6 @@ fn losses_are_the_sums_of_their_terms() {
     assert!(met.0 > 5 && met.1 > 4, "{met:?}");
 }
 
-/// (I8): a uniform actor, whose last layer is 0, pays ln A in every state for the log barrier.
-#[test]
-fn a_log_barrier_by_formula() {
-    let mut met = 0;
-    for case in whole_losses().into_iter().filter(|case| case.model.config.actor_log_barrier > 0.0) {
-        let mut params = parameters::<f64>(&case.model);
-        for name in ["actor.out.w", "actor.out.b"] {
-            let range = params.layout.entry(name).expect("the actor's last layer").range();
-            params.value.all_mut()[range].fill(0.0);
-        }
-        params.version += 1;
-        let [with, without] = [case.model.config.actor_log_barrier, 0.0].map(|weight| {
-            let mut model = case.model.clone();
-            model.config.actor_log_barrier = weight;
-            let mut step = training_step(&model, &params, &pool());
-            step.gradients(&mut params, 9);
-            step.metrics().find(|(name, _)| *name == "actor_loss").expect("the actor's loss").1
-        });
-        let c = &case.model.config;
-        assert!(c.discount_weights && !c.pcont, "{}: steps count by powers of the discount", case.name);
-        let weights = (0..c.horizon).map(|t| c.discount.powi(t as i32)).sum::<f64>() / c.horizon as f64;
-        close(&[with - without], &[c.actor_log_barrier * weights * (case.model.actions.size() as f64).ln()]);
-        met += 1;
-    }
-    assert!(met > 0, "a case has a log barrier");
-}
-
 /// What overflows where it is computed as it is written.
 #[test]
 fn far_logits_stay_finite() {

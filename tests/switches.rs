@@ -179,6 +179,33 @@ fn the_weight_of_the_entropy_halves() {
     }
 }
 
+/// (I8): a uniform actor, whose last layer is 0, pays ln A in every state for the log barrier.
+#[test]
+fn a_log_barrier_by_formula() {
+    let mut met = 0;
+    for case in whole_losses().into_iter().filter(|case| case.model.config.actor_log_barrier > 0.0) {
+        let mut params = parameters::<f64>(&case.model);
+        for name in ["actor.out.w", "actor.out.b"] {
+            let range = params.layout.entry(name).expect("the actor's last layer").range();
+            params.value.all_mut()[range].fill(0.0);
+        }
+        params.version += 1;
+        let [with, without] = [case.model.config.actor_log_barrier, 0.0].map(|weight| {
+            let mut model = case.model.clone();
+            model.config.actor_log_barrier = weight;
+            let mut step = training_step(&model, &params, &pool());
+            step.gradients(&mut params, 9);
+            step.metrics().find(|(name, _)| *name == "actor_loss").expect("the actor's loss").1
+        });
+        let c = &case.model.config;
+        assert!(c.discount_weights && !c.pcont, "{}: steps count by powers of the discount", case.name);
+        let weights = (0..c.horizon).map(|t| c.discount.powi(t as i32)).sum::<f64>() / c.horizon as f64;
+        close(&[with - without], &[c.actor_log_barrier * weights * (case.model.actions.size() as f64).ln()]);
+        met += 1;
+    }
+    assert!(met > 0, "a case has a log barrier");
+}
+
 /// An update moves the parameters as one of constant learning rates, as many times smaller as updates are left; the last one moves them still.
 #[test]
 fn the_learning_rates_fall_at_the_end_of_a_run() {
