@@ -152,6 +152,9 @@ struct Softmax {
 
     // Probability of a class with this logit.
     __device__ __forceinline__ float of(float a) const { return expf(a - highest) * scale; }
+
+    // Its logarithm, also where the probability is too small for a number.
+    __device__ __forceinline__ float ln_of(float a) const { return a - highest - logf(sum); }
 };
 
 // ---- The windows of a convolution over images [images, h, w, c]: [images, oh, ow] of them, each [kernel, kernel, c].

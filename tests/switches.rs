@@ -189,7 +189,7 @@ fn a_log_barrier_by_formula() {
             let range = params.layout.entry(name).expect("the actor's last layer").range();
             params.value.all_mut()[range].fill(0.0);
         }
-        params.version += 1;
+        params.changed();
         let [with, without] = [case.model.config.actor_log_barrier, 0.0].map(|weight| {
             let mut model = case.model.clone();
             model.config.actor_log_barrier = weight;

@@ -280,9 +280,9 @@ impl CudaPlan {
     /// The context is broken.
     pub fn upload<R: Real>(&mut self, plan: &Plan<R>, params: &Params<R>, clock: Clock) -> Result<()> {
         let stream = self.kernels.stream();
-        if self.version != Some(params.version) {
+        if self.version != Some(params.version()) {
             self.value.upload(stream, 0, &params.value.all()[..params.layout.len()])?;
-            self.version = Some(params.version);
+            self.version = Some(params.version());
         }
         self.clock.upload(stream, &[clock.seed, clock.step])?;
         for Input { var, offset, staged, .. } in self.inputs.iter_mut().filter(|input| !input.fed) {
@@ -343,8 +343,8 @@ impl CudaPlan {
         for entry in params.layout.clone().entries() {
             self.value.download(self.kernels.stream(), entry.offset, &mut params.value.all_mut()[entry.range()])?;
         }
-        params.version += 1;
-        self.version = Some(params.version);
+        params.changed();
+        self.version = Some(params.version());
         Ok(())
     }
 

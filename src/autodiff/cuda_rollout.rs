@@ -118,7 +118,7 @@ const MOST: usize = 32;
 pub(super) struct Rollouts {
     tables: Vec<Buffer<u64>>,
     /// Transposed weights, by the address of the weights.
-    transposed: BTreeMap<u64, Buffer<f32>>,
+    transposed: BTreeMap<[u64; 3], Buffer<f32>>,
     notes: Vec<String>,
 }
 
@@ -193,7 +193,7 @@ impl Rollouts {
             width = width.max(entry.width);
             if KNOWN[entry.known] == LinearBackwardInput::NUMBER {
                 let [weights, n, k] = [2, 4, 5].map(|position| entry.args[position]);
-                let to = match self.transposed.entry(weights) {
+                let to = match self.transposed.entry([weights, k, n]) {
                     Place::Occupied(there) => there.into_mut(),
                     Place::Vacant(place) => {
                         let to = place.insert(Buffer::new(context, (k * n) as usize)?);

@@ -97,10 +97,10 @@ fn run_stages<R: Real>(plan: &mut Plan<R>, params: &mut Params<R>, clock: Clock)
 
 /// Packs every matrix that a call wants packed, if the parameters changed since.
 fn pack<R: Real>(plan: &mut Plan<R>, params: &Params<R>) {
-    if plan.packed_version == params.version {
+    if plan.packed_version == params.version() {
         return;
     }
-    plan.packed_version = params.version;
+    plan.packed_version = params.version();
     let mut caller = Lap::caller(&plan.recorder);
     plan.pool.each(plan.packs.len(), |i, worker| {
         let mut lap = Lap::worker(&plan.recorder, worker);

@@ -215,6 +215,8 @@ impl<R: Real> Graph<R> {
             assert_eq!(self.shape(part), shape, "stack: part {i} has another shape than part 0");
             assert!(self.stackable(part), "stack: part {i} is not the output of a call, or was stacked before");
             self.nodes[part.index()].view = Some((var, i * len));
+            // What the host reads of a part is read of the whole.
+            self.nodes[var.index()].kept |= self.nodes[part.index()].kept;
         }
         var
     }

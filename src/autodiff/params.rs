@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::Real;
 use crate::device::{Arena, arena};
@@ -120,15 +121,29 @@ pub struct Params<R: Real> {
     pub adam_m: Arena<R>,
     /// Adam's second moments.
     pub adam_v: Arena<R>,
-    /// Counts changes of the values, so that whoever keeps something made of them knows when it is stale.
-    pub version: u64,
+    /// See [`Params::version`].
+    version: u64,
 }
+
+/// The next version of any parameters.
+static VERSION: AtomicU64 = AtomicU64::new(1);
 
 impl<R: Real> Params<R> {
     /// All zeros.
     pub fn new(layout: Arc<Layout>) -> Self {
         let zeros = || Arena::new(arena::padded::<R>(layout.len()));
-        Params { value: zeros(), grad: zeros(), adam_m: zeros(), adam_v: zeros(), version: 1, layout }
+        let version = VERSION.fetch_add(1, Ordering::Relaxed);
+        Params { value: zeros(), grad: zeros(), adam_m: zeros(), adam_v: zeros(), version, layout }
+    }
+
+    /// A number that these values had alone, among all parameters of this process: whoever keeps something made of them knows by it when that is stale.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Says that values have changed, or will before anyone reads them. Whoever writes into `value` calls it.
+    pub fn changed(&mut self) {
+        self.version = VERSION.fetch_add(1, Ordering::Relaxed);
     }
 
     fn range(&self, name: &str) -> Range<usize> {
@@ -142,7 +157,7 @@ impl<R: Real> Params<R> {
 
     /// Values of the parameter of this name, to change.
     pub fn value_mut(&mut self, name: &str) -> &mut [R] {
-        self.version += 1;
+        self.changed();
         let range = self.range(name);
         &mut self.value.all_mut()[range]
     }

@@ -95,16 +95,20 @@ impl<'a, R: Real> Scheduler<'a, R> {
 
     fn tasks(&self, sweeps: &[Sweep]) -> Vec<Task> {
         let losses: Vec<Site> = sweeps.iter().map(|s| site(&self.graph.nodes, s.loss)).collect();
+        let mut made_by = vec![0; sweeps.len()];
         let mut tasks = Vec::new();
         for (index, call) in self.graph.calls.iter().enumerate() {
             tasks.push(Task::Forward { call: index });
             for (sweep, loss) in losses.iter().enumerate() {
                 let made = call.outputs.iter().any(|&y| site(&self.graph.nodes, y).range() == loss.range());
                 if made {
+                    made_by[sweep] += 1;
                     self.backward_tasks(sweep, *loss, index, &mut tasks);
                 }
             }
         }
+        let whole = made_by.iter().all(|&calls| calls == 1);
+        assert!(whole, "the loss of a sweep is the output of one call, not a part of one or an input");
         tasks
     }
 
@@ -183,10 +187,15 @@ impl<'a, R: Real> Scheduler<'a, R> {
 
     /// Everything in the work arena that a task touches.
     pub fn accesses(&self, task: &Task, sweeps: &[Sweep]) -> Vec<Access> {
+        self.touches(task, sweeps, false)
+    }
+
+    /// The same, with the parameters if `params`, whose gradients a task may write row by row, too.
+    fn touches(&self, task: &Task, sweeps: &[Sweep], params: bool) -> Vec<Access> {
         let nodes = &self.graph.nodes;
         let mut out = Vec::new();
         let mut add = |tenant: fn(usize, Var) -> Tenant, sweep: usize, s: Site, write: bool, mapped: bool| {
-            if !is_param(self.graph, s.root) {
+            if params || !is_param(self.graph, s.root) {
                 out.push(Access { tenant: tenant(sweep, s.root), start: s.offset, end: s.end(), write, mapped });
             }
         };
@@ -241,7 +250,7 @@ impl<'a, R: Real> Scheduler<'a, R> {
             let rows = self.rows(&task);
             let accesses = match task {
                 Task::Seed { .. } => Vec::new(),
-                _ => self.accesses(&task, no_sweeps_needed),
+                _ => self.touches(&task, no_sweeps_needed, true),
             };
             let clash = rows > 1
                 && accesses.iter().any(|a| {

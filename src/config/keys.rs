@@ -276,6 +276,8 @@ keys! {
         expert_episodes: u64 = 0, Any, fixed;
         /// Whether the last row of an episode, its final observation and what came with it, can be in a batch.
         last_rows: bool = true, Any, fixed;
+        /// Whether a chunk that begins inside an episode is given the action that led there; without it, it looks like the beginning of an episode.
+        first_actions: bool = false, Any, fixed;
         /// Whether a batch holds each reward beside the observation before the action that earned it, not beside the one after it.
         reward_before_action: bool = false, Any, fixed;
     }
@@ -304,6 +306,9 @@ keys! {
         imag_prior: ImagPrior = ImagPrior::Sample, Any, fixed;
         /// Whether imagined steps count in both losses by the product of the discounts before them.
         discount_weights: bool = true, Any, fixed;
+        /// Whether the actor also learns in imagined states that have ended, where no action is taken. Otherwise a state counts by its own
+        /// predicted discount, too; for reinforce with discount_weights and pcont.
+        actor_ends: bool = true, Any, fixed;
         /// Weight of the actor's loss in what the value head minimises; above 0 the value is also pulled towards larger returns.
         value_actor_grad: f64 = 0.0, AtLeast(0.0), fixed;
         /// Share of the uniform distribution in that of a discrete actor's actions.

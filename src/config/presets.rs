@@ -183,8 +183,11 @@ const PROBE: Preset = Preset {
     ],
 };
 
-const V1: Preset =
-    Preset { name: "v1", about: "the constants that danijar/dreamer published, for comparison; far slower", rows: &[] };
+const V1: Preset = Preset {
+    name: "v1",
+    about: "the constants that danijar/dreamer published, for comparison; far slower",
+    rows: &[("first_actions", "true", "models.py, RSSM.observe: the zero state takes the stored action")],
+};
 
 // danijar/dreamerv2 at 07d906e, `configs.yaml`, `defaults`.
 const V2: Preset = Preset {
@@ -273,6 +276,7 @@ const V3_SMALL: Preset = Preset {
         ("actor_grad", "reinforce", "ac_grads: false"),
         ("actor_entropy", "3e-4", "imag_loss.actent"),
         ("actor_unimix", "0.01", "policy_dist_disc.unimix"),
+        ("actor_ends", "false", "agent.py, imag_loss: a state's weight has its own con in it"),
         ("return_norm", "true", "retnorm"),
         ("slow_value", "0.02", "slowvalue.rate"),
         ("model_lr", "1e-4", "arXiv 2301.04104v1, table of hyper parameters, for Adam"),

@@ -12,7 +12,10 @@
 //! (I6) mixed:      actor loss = -mean w_t [ (mix R_t + (1 - mix) ln pi(a_t | s_t) sg(R_t - v_t)) / range + entropy_weight H(pi) ]
 //! (I7) the value head minimises value loss + value_actor_grad actor loss
 //! (I8) log barrier:  (I4) and (I6) gain actor_log_barrier mean w_t [ -mean_a ln pi(a | s_t) ]
+//! (I9) without actor_ends:  (I4), (I8) and the second part of (I6) have w_t p_t in place of w_t
 //! ```
+//! In a state that has ended no action is taken: its p is 0, but its w is that of the state before, since its value is to be learned. The range of
+//! returns is then that of states by their w_t p_t, too (DreamerV3: the weight of a state contains its own continue probability).
 //! Without `discount_weights` every w_t is 1. With `actor_entropy_decay` the entropy's weight halves in so many updates, down to `actor_entropy_min`.
 //! R_t and v_t contain the reward of state t itself. With (I3), as published, losses run over states 1 .. H-1: the start is a constant of the
 //! actor. With (I4) and (I6) they run over 0 .. H-1, since the first action is as good as any other to learn from. The actor sees stopped
@@ -42,6 +45,8 @@ pub struct Behavior {
     pub returns: Var,
     /// Values of the states whose returns these are [L, N].
     pub values: Var,
+    /// How much it counts that a state has not ended [L, N], of (I9), where the settings ask for it.
+    pub open: Option<Var>,
     /// Predicted rewards of the imagined states [H, N].
     pub rewards: Var,
     /// Imagined states 1 .. H: [H, N, ..].
@@ -149,10 +154,19 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
         };
         g.cumulative_discount(p, None) // (I2)
     });
-    let weighted_mean = |g: &mut Graph<R>, x: Var| match weights {
+    let weighted_mean = |g: &mut Graph<R>, x: Var, weights: Option<Var>| match weights {
         Some(w) => g.weighted_mean(x, w),
         None => g.mean(x),
     };
+    // (I9)
+    let open = match (weights, predicted) {
+        (Some(w), Some(p)) if !c.actor_ends => {
+            let p = g.stop(p);
+            Some(g.mul(w, p))
+        }
+        _ => None,
+    };
+    let acting = open.or(weights);
     let discount = predicted.map_or(Discount::Constant(c.discount), Discount::Tensor);
     let (now, next) = (by_step(g, reward, 0, steps), by_step(g, target_value, 1, count));
     let returns = g.lambda_return(now, next, discount, c.disclam); // (I1)
@@ -188,26 +202,26 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
         let chosen = g.reshape(chosen, &[h * n, model.actions.size()]);
         let nll = g.categorical_nll(logits, chosen, None, &[model.actions.size()]);
         let advantage = g.sum(&[(returns, 1.0), (values, -1.0)]);
-        let weighted = weights.map_or(advantage, |w| g.mul(advantage, w));
+        let weighted = acting.map_or(advantage, |w| g.mul(advantage, w));
         let mut policy = g.weighted_mean(nll, weighted);
         if c.actor_grad == ActorGrad::Mixed {
-            let through_dynamics = weighted_mean(g, returns);
+            let through_dynamics = weighted_mean(g, returns, weights);
             policy = g.sum(&[(policy, 1.0 - c.actor_grad_mix), (through_dynamics, -c.actor_grad_mix)]);
         }
         let range = g.input("behavior.inverse_range", &[1]);
         let scaled = g.mul(policy, range);
-        let bonus = weighted_mean(g, entropy);
+        let bonus = weighted_mean(g, entropy, acting);
         let mut terms = vec![(scaled, 1.0), weigh_entropy(g, bonus)];
         if c.actor_log_barrier > 0.0 {
             // (I8)
             let uniform = g.input(UNIFORM, &[h * n, model.actions.size()]);
             let barrier = g.categorical_nll(logits, uniform, None, &[model.actions.size()]);
-            terms.push((weighted_mean(g, barrier), c.actor_log_barrier));
+            terms.push((weighted_mean(g, barrier, acting), c.actor_log_barrier));
         }
         (g.sum(&terms), Some(range))
     } else {
         // (I3)
-        let gain = weighted_mean(g, returns);
+        let gain = weighted_mean(g, returns, weights);
         let mut terms = vec![(gain, -1.0)];
         if let (Some(entropy), true) = (action_entropy, c.actor_entropy > 0.0) {
             terms.push(weigh_entropy(g, entropy));
@@ -220,7 +234,7 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
     let target = g.reshape(target, &[steps * n]);
     // (I5)
     let nll = value_head.rows(g, 0, steps * n).nll(g, model, target);
-    let value_loss = weighted_mean(g, nll);
+    let value_loss = weighted_mean(g, nll, weights);
     // (I7)
     let value_objective = match c.value_actor_grad {
         0.0 => value_loss,
@@ -234,6 +248,7 @@ pub fn behavior<R: Real>(g: &mut Graph<R>, model: &Model, start: State, noise: V
         value_objective,
         returns,
         values,
+        open,
         rewards,
         imagined,
         action_entropy,

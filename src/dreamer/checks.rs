@@ -107,10 +107,17 @@ pub fn whole_losses() -> Vec<WholeLoss> {
             },
         ),
         (
-            "vector, discrete, reinforce, lambda 0",
+            "vector, discrete, reinforce, log barrier, lambda 0",
             vector(),
             Actions::Discrete(4),
-            Config { actor_grad: reinforce, actor_entropy: 0.01, actor_entropy_decay: 100.0, disclam: 0.0, ..tiny() },
+            Config {
+                actor_grad: reinforce,
+                actor_entropy: 0.01,
+                actor_entropy_decay: 100.0,
+                actor_log_barrier: 0.2,
+                disclam: 0.0,
+                ..tiny()
+            },
         ),
         ("vector, discrete, categorical latent", vector(), Actions::Discrete(4), categorical()),
         (
@@ -131,7 +138,6 @@ pub fn whole_losses() -> Vec<WholeLoss> {
                 value_dist: ScalarDist::SymlogNormal,
                 actor_grad: ActorGrad::Reinforce,
                 actor_unimix: 0.1,
-                actor_log_barrier: 0.2,
                 ..tiny()
             },
         ),
@@ -194,6 +200,7 @@ pub fn whole_losses() -> Vec<WholeLoss> {
                 actor_entropy: 3e-3,
                 slow_value: 0.02,
                 return_norm: true,
+                actor_ends: false,
                 imag_starts: 6,
                 ..categorical()
             },

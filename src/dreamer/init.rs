@@ -44,7 +44,7 @@ pub fn follow_value<R: Real>(params: &mut Params<R>, rate: f64) {
         // At a rate of 1 this is a copy, bit for bit.
         *slow = if rate == R::ONE { fast } else { *slow + rate * (fast - *slow) };
     }
-    params.version += 1;
+    params.changed();
 }
 
 fn glorot(name: &str, shape: &[usize], rng: &mut Philox) -> Vec<f64> {

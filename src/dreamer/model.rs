@@ -130,6 +130,13 @@ impl Model {
                 "actor_log_barrier is a part of the loss of actor_grad=reinforce or mixed; set it to 0".into(),
             );
         }
+        if config.actor_log_barrier > 0.0 && config.actor_unimix > 0.0 {
+            return refuse(
+                "actor_log_barrier does nothing beside actor_unimix, which keeps every action possible and takes the barrier's gradient away \
+                 from those that are rare; set one of them to 0"
+                    .into(),
+            );
+        }
         if config.imag_starts > 0 && !config.imag_starts.is_multiple_of(config.batch_size) {
             return refuse(format!(
                 "imag_starts={} is not a multiple of batch_size={}: imagination starts from the last time steps of all chunks",

@@ -139,7 +139,7 @@ pub(super) fn trace<R: Real>(model: &Model, layout: &Arc<Layout>, noise: NoiseSo
     scalars.extend(behavior.action_entropy.map(|e| ("action_ent", e)));
     let dists = [world.observed.prior, world.observed.post].map(|d| d.spread());
     let made_of = [behavior.returns, behavior.values, behavior.value_objective];
-    let kept = scalars.iter().map(|s| s.1).chain(made_of).chain(dists);
+    let kept = scalars.iter().map(|s| s.1).chain(made_of).chain(behavior.open).chain(dists);
     kept.collect::<Vec<_>>().into_iter().for_each(|v| {
         g.keep(v);
     });
@@ -281,7 +281,8 @@ impl<R: Real> TrainStep<R> {
         let c = &self.model.config;
         self.updates += 1;
         if c.return_norm {
-            let range = percentile_range(self.plan.value(self.behavior.returns));
+            let weights = self.behavior.open.map(|w| self.plan.value(w));
+            let range = percentile_range(self.plan.value(self.behavior.returns), weights);
             let rate = c.return_norm_rate;
             self.return_range = Some(self.return_range.map_or(range, |old| old + rate * (range - old)));
         }
@@ -310,10 +311,42 @@ impl<R: Real> TrainStep<R> {
     }
 }
 
-/// Distance between the 5th and the 95th percentile (nearest rank).
-fn percentile_range<R: Real>(values: &[R]) -> f64 {
-    let mut sorted: Vec<f64> = values.iter().map(|v| v.f64()).collect();
-    sorted.sort_by(f64::total_cmp);
-    let at = |q: f64| sorted[((sorted.len() - 1) as f64 * q).round() as usize];
+/// Distance between the 5th and the 95th percentile: nearest rank, or by the weights of the values.
+fn percentile_range<R: Real>(values: &[R], weights: Option<&[R]>) -> f64 {
+    let Some(weights) = weights else {
+        let mut sorted: Vec<f64> = values.iter().map(|v| v.f64()).collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |q: f64| sorted[((sorted.len() - 1) as f64 * q).round() as usize];
+        return at(0.95) - at(0.05);
+    };
+    let mut sorted: Vec<(f64, f64)> = values.iter().zip(weights).map(|(v, w)| (v.f64(), w.f64())).collect();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let total: f64 = sorted.iter().map(|(_, weight)| weight).sum();
+    let at = |q: f64| {
+        let mut below = 0.0;
+        let reached = sorted.iter().find(|(_, weight)| {
+            below += weight;
+            below >= q * total
+        });
+        reached.or(sorted.last()).map_or(0.0, |(value, _)| *value)
+    };
     at(0.95) - at(0.05)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_leave_out_what_weighs_nothing() {
+        let values: Vec<f64> = (0..=100).map(|i| f64::from(i * 37 % 101)).collect();
+        assert_eq!(percentile_range(&values, None), 90.0);
+        // As many numbers far away, of no weight; and the same number twice at half the weight.
+        let far: Vec<f64> = values.iter().copied().chain([-1e6; 60]).chain([1e6; 60]).collect();
+        let weights: Vec<f64> = [vec![1.0; 101], vec![0.0; 120]].concat();
+        assert_eq!(percentile_range(&far, Some(&weights)), 90.0);
+        let twice: Vec<f64> = values.iter().flat_map(|&x| [x; 2]).collect();
+        assert_eq!(percentile_range(&twice, Some(&[0.5; 202])), 90.0);
+        assert_eq!(percentile_range(&[1.0, 2.0], Some(&[0.0, 0.0])), 0.0);
+    }
 }

@@ -86,7 +86,7 @@ pub fn adam_update<R: Real>(
     let correct1 = R::of(1.0 / (1.0 - adam.beta1.powi(t)));
     let correct2 = R::of(1.0 / (1.0 - adam.beta2.powi(t)));
     let lr = R::of(adam.lr);
-    params.version += 1;
+    params.changed();
     if adam.decay > 0.0 {
         let keep = R::of(1.0 - adam.decay);
         for decayed in decays {

@@ -3,9 +3,11 @@
 //! ```text
 //! (C1) Q = softmax(a_q), q = (1 - u) Q + u / K      likewise P, p from a_p; u = unimix
 //! (C2) kl = sum_variables sum_k q (ln q - ln p)
-//! (C3) dq = dkl (ln q - ln p + 1)       da_q += Q (g - sum Q g) with g = (1 - u) dq
-//! (C4) dp = -dkl q / p                  da_p += P (g - sum P g) with g = (1 - u) dp
+//! (C3) dq = dkl (ln q - ln p + 1)       da_q += f - Q sum f with f = (1 - u) Q dq
+//! (C4) dp = -dkl q / p                  da_p += f - P sum f with f = (1 - u) P dp
 //! ```
+//! Without a uniform share a probability may be too small for a number, while its logarithm is not: then ln p = a - max a - ln sum e^(a - max a), and P / p in
+//! (C4) is 1.
 //! Sources: DreamerV2, the KL loss of its world model; unimix as in DreamerV3.
 //!
 //! | tensor | shape |
@@ -13,7 +15,7 @@
 //! | a_q, a_p | [rows, G K]: G variables of K classes |
 //! | kl | `[rows]` |
 
-use super::softmax::{Variables, ln, mix, softmax};
+use super::softmax::{Variables, ln, log_softmax, mix, softmax};
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
@@ -55,12 +57,20 @@ impl KlCategorical {
         mix(mixed, R::of(1.0 - self.unimix), R::of(self.unimix / self.classes as f64));
     }
 
-    /// `soft (g - sum soft g)` of every variable, added to `da`: from the gradient of probabilities to that of logits.
-    fn add_through_softmax<R: Real>(&self, soft: &[R], g: &[R], da: &mut [R]) {
+    /// The logarithms of the mixed probabilities of logits `a`.
+    fn logarithms<R: Real>(&self, a: &[R], mixed: &[R], out: &mut [R]) {
+        match self.unimix {
+            0.0 => log_softmax(a, out, Variables { classes: &[self.classes] }),
+            _ => ln(mixed, out),
+        }
+    }
+
+    /// `f - soft sum f` of every variable, added to `da`: to the gradient of logits, from that of probabilities times these.
+    fn add_through_softmax<R: Real>(&self, soft: &[R], f: &[R], da: &mut [R]) {
         let k = self.classes;
-        for ((soft, g), da) in soft.chunks_exact(k).zip(g.chunks_exact(k)).zip(da.chunks_exact_mut(k)) {
-            let mean: R = soft.iter().zip(g).map(|(&s, &g)| s * g).sum();
-            da.iter_mut().zip(soft).zip(g).for_each(|((da, &s), &g)| *da += s * (g - mean));
+        for ((soft, f), da) in soft.chunks_exact(k).zip(f.chunks_exact(k)).zip(da.chunks_exact_mut(k)) {
+            let sum: R = f.iter().copied().sum();
+            da.iter_mut().zip(soft).zip(f).for_each(|((da, &s), &f)| *da += f - s * sum);
         }
     }
 }
@@ -89,12 +99,12 @@ impl<R: Real> Op<R> for KlCategorical {
         let [soft, q, p, ln_q, ln_p] = parts(io.scratch, a_q.len());
         self.probabilities(a_p, soft, p);
         self.probabilities(a_q, soft, q);
-        ln(q, ln_q);
-        ln(p, ln_p);
-        // (C2); a probability of zero adds nothing.
+        self.logarithms(a_q, q, ln_q);
+        self.logarithms(a_p, p, ln_p);
+        // (C2)
         vectorize!(|| {
             for i in 0..q.len() {
-                ln_q[i] = if q[i] > R::ZERO { q[i] * (ln_q[i] - ln_p[i]) } else { R::ZERO };
+                ln_q[i] = q[i] * (ln_q[i] - ln_p[i]);
             }
         });
         kl.iter_mut().zip(ln_q.chunks_exact(self.width)).for_each(|(kl, terms)| *kl = terms.iter().copied().sum());
@@ -105,30 +115,30 @@ impl<R: Real> Op<R> for KlCategorical {
         let [Some(dkl), ..] = io.dy else { return };
         let [da_q, da_p, ..] = io.dx;
         let keep = R::of(1.0 - self.unimix);
-        let [soft, q, p, g, other] = parts(io.scratch, a_q.len());
+        let [soft, q, p, f, other] = parts(io.scratch, a_q.len());
         self.probabilities(a_p, soft, p);
         // (C4)
         if let Some(da_p) = da_p {
             self.probabilities(a_q, other, q);
             for (row, &dkl) in dkl.iter().enumerate() {
                 for i in row * self.width..(row + 1) * self.width {
-                    g[i] = -(keep * dkl * q[i] / p[i]);
+                    let share = if self.unimix > 0.0 { soft[i] / p[i] } else { R::ONE };
+                    f[i] = -(keep * dkl * q[i] * share);
                 }
             }
-            self.add_through_softmax(soft, g, da_p);
+            self.add_through_softmax(soft, f, da_p);
         }
         // (C3)
         if let Some(da_q) = da_q {
             self.probabilities(a_q, soft, q);
-            ln(q, g);
-            ln(p, other);
+            self.logarithms(a_q, q, f);
+            self.logarithms(a_p, p, other);
             for (row, &dkl) in dkl.iter().enumerate() {
                 for i in row * self.width..(row + 1) * self.width {
-                    let slope = keep * dkl * (g[i] - other[i] + R::ONE);
-                    g[i] = if q[i] > R::ZERO { slope } else { R::ZERO };
+                    f[i] = keep * dkl * soft[i] * (f[i] - other[i] + R::ONE);
                 }
             }
-            self.add_through_softmax(soft, g, da_q);
+            self.add_through_softmax(soft, f, da_q);
         }
     }
 

@@ -38,9 +38,14 @@ pub struct TanhNormal {
 }
 
 impl<R: Real> Graph<R> {
-    /// (mean, std, action), each [.., A], from a [.., 2 A] and noise eps [.., A].
+    /// (mean, std, action), each [.., A], from a [.., 2 A] and noise eps [.., A]. No gradient flows through the mean and the standard deviation.
     pub fn sample_tanh_normal(&mut self, a: Var, eps: Var, constants: TanhNormal) -> (Var, Var, Var) {
         let (rows, n) = (self.height(a), self.width(a) / 2);
+        assert!(
+            self.width(a).is_multiple_of(2),
+            "sample_tanh_normal: a row of {} numbers has no two halves",
+            self.width(a)
+        );
         assert_eq!(
             self.len(eps),
             rows * n,
@@ -51,7 +56,7 @@ impl<R: Real> Graph<R> {
         let shape = self.with_width(a, n);
         let [mean, std, action] =
             self.call(SampleTanhNormal { rows, n, constants }, &[a, eps], [&shape, &shape, &shape]);
-        (mean, std, action)
+        (self.stop(mean), self.stop(std), action)
     }
 }
 

@@ -49,6 +49,16 @@ pub(super) fn softmax<R: Real>(a: &[R], q: &mut [R], variables: Variables<'_>) {
     });
 }
 
+/// The logarithm of the softmax of every variable into `y`: finite, also where a probability is too small for a number.
+pub(super) fn log_softmax<R: Real>(a: &[R], y: &mut [R], variables: Variables<'_>) {
+    shifted_exp(a, y, variables);
+    variables.each(a.len(), |range| {
+        let (a, y) = (&a[range.clone()], &mut y[range]);
+        let shift = a.iter().copied().fold(a[0], R::max) + y.iter().copied().sum::<R>().ln();
+        y.iter_mut().zip(a).for_each(|(y, &a)| *y = a - shift);
+    });
+}
+
 /// e^x in place.
 pub(super) fn exp<R: Real>(x: &mut [R]) {
     vectorize!(|| {

@@ -114,7 +114,8 @@ impl<R: Real> Op<R> for TwoHot {
             } else {
                 // (H2), from both ends inwards: symmetric probabilities cancel exactly.
                 let term = |i: usize| e[i] * R::of(self.bins[i]);
-                *y = (0..k / 2).map(|i| term(i) + term(k - 1 - i)).sum::<R>() + term(k / 2);
+                let middle = if k % 2 == 1 { term(k / 2) } else { R::ZERO };
+                *y = (0..k / 2).map(|i| term(i) + term(k - 1 - i)).sum::<R>() + middle;
             }
         }
     }

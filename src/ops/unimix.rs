@@ -23,11 +23,11 @@ use crate::{
 };
 
 impl<R: Real> Graph<R> {
-    /// Logits of the same shape for the distribution of logits a [.., G K], of which the share `unimix`, at least 0 and below 1, is uniform.
+    /// Logits of the same shape for the distribution of logits a [.., G K], of which the share `unimix`, above 0 and below 1, is uniform.
     pub fn unimix(&mut self, a: Var, classes: usize, unimix: f64) -> Var {
         let (rows, width, shape) = (self.height(a), self.width(a), self.shape(a).to_vec());
         assert!(width.is_multiple_of(classes), "unimix: {width} logits for {classes} classes");
-        assert!((0.0..1.0).contains(&unimix), "unimix: a share of {unimix}");
+        assert!(unimix > 0.0 && unimix < 1.0, "unimix: a share of {unimix}");
         let [y] = self.call(Unimix { rows, width, classes, unimix }, &[a], [&shape]);
         y
     }

@@ -58,6 +58,8 @@ pub struct Sampling {
     pub win_fraction: f64,
     /// Whether the last row of a finished episode can be drawn.
     pub last_rows: bool,
+    /// Whether a chunk's first row counts as one inside its episode, if it is: the state before it is zero either way, but the action stays.
+    pub first_actions: bool,
     /// Whether a row shows the reward of the next row instead of its own.
     pub reward_before_action: bool,
 }
@@ -127,10 +129,13 @@ impl Replay {
             (fraction * b as f64).round() as usize
         };
         let special = [share(how.reward_fraction), share(how.win_fraction)];
-        let chunks = match how.windows {
+        let mut chunks = match how.windows {
             Windows::Within => self.draw_within(how, t, b, special, &mut rng)?,
             Windows::Across => self.draw_across(how, t, b, special, &mut rng)?,
         };
+        if how.first_actions {
+            chunks.iter_mut().for_each(|chunk| chunk[0].is_first = chunk[0].row == 0);
+        }
         Ok((0..t * b).map(|place| chunks[place % b][place / b]).collect())
     }
 

@@ -149,6 +149,7 @@ pub fn sampling(c: &Config) -> Sampling {
         reward_fraction: c.reward_fraction,
         win_fraction: c.win_fraction,
         last_rows: c.last_rows,
+        first_actions: c.first_actions,
         reward_before_action: c.reward_before_action,
     }
 }

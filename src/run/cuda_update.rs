@@ -182,7 +182,8 @@ impl CudaUpdate {
     pub fn finish(&mut self, step: &mut TrainStep<f32>) -> Result<()> {
         let kept = step.scalars.iter().map(|(_, var)| *var);
         let returns = step.model.config.return_norm.then_some(step.behavior.returns);
-        self.plan.download(&mut step.plan, kept.chain(returns).collect::<Vec<_>>())?;
+        let open = returns.and(step.behavior.open);
+        self.plan.download(&mut step.plan, kept.chain(returns).chain(open).collect::<Vec<_>>())?;
         for (norm, (adam, _)) in step.norms.iter_mut().zip(&self.optimizer.groups) {
             *norm = adam.norm(self.kernels.stream())?;
         }

@@ -45,6 +45,7 @@ fn larger(name: &str, params: &[(&str, &[usize])], build: fn(&mut Graph<f64>, &[
             n if n.starts_with("std") => 0.3 + x.abs(),
             n if n.starts_with("discount") => 1.0 / (1.0 + (-x).exp()),
             n if n.starts_with('w') => 0.1 * x,
+            n if n.starts_with("far") => 200.0 * x,
             _ => x,
         },
         build: Box::new(move |g| {
@@ -92,6 +93,9 @@ fn larger_cases() -> Vec<Case> {
         ),
         larger("kl_categorical", &[("q", &[9, 111]), ("p", &[9, 111])], |g, v| {
             vec![g.kl_categorical(v[0], v[1], 37, 0.01)]
+        }),
+        larger("kl_categorical far", &[("far_q", &[9, 111]), ("far_p", &[9, 111])], |g, v| {
+            vec![g.kl_categorical(v[0], v[1], 37, 0.0)]
         }),
         larger("unimix", &[("a", &[9, 111])], |g, v| vec![g.unimix(v[0], 37, 0.01)]),
         larger("categorical_entropy", &[("a", &[9, 111])], |g, v| vec![g.categorical_entropy(v[0], 37)]),

@@ -29,6 +29,24 @@ fn a_reward_can_stand_beside_the_observation_before_its_action() {
     }
 }
 
+/// A chunk's first row counts as a beginning only where its episode begins; rows within the chunk count as before.
+#[test]
+fn a_chunk_can_begin_inside_an_episode() {
+    let mut replay = Replay::in_memory(grid(), 1, ROOM, 1);
+    (0..8).for_each(|serial| add_episode(&mut replay, 0, serial, 3 + usize::from(serial) % 5));
+    let (t, b) = (5, 100);
+    for how in [WITHIN, ACROSS] {
+        let (plain, joined) =
+            (sample(&replay, &how, t, b, 2), sample(&replay, &Sampling { first_actions: true, ..how }, t, b, 2));
+        assert!(plain.is_first[..b].iter().all(|&first| first == 1.0));
+        let begins = joined.addresses[..b].iter().map(|address| f32::from(u8::from(address.row == 0)));
+        assert_eq!(joined.is_first[..b], begins.collect::<Vec<_>>());
+        assert!(joined.is_first[..b].contains(&0.0) && joined.is_first[..b].contains(&1.0));
+        assert_eq!((&joined.bytes, &joined.action, &joined.reward), (&plain.bytes, &plain.action, &plain.reward));
+        assert_eq!(joined.is_first[b..], plain.is_first[b..]);
+    }
+}
+
 /// Without last rows every other row is drawn, those of the unfinished episode too; an episode of one row gives nothing.
 #[test]
 fn last_rows_can_be_left_out() {

@@ -20,6 +20,7 @@ const WITHIN: Sampling = Sampling {
     reward_fraction: 0.0,
     win_fraction: 0.0,
     last_rows: true,
+    first_actions: false,
     reward_before_action: false,
 };
 const ACROSS: Sampling = Sampling { windows: Windows::Across, ..WITHIN };

@@ -12,6 +12,8 @@ struct ByHand {
     /// Returns and weights [L, N].
     returns: Vec<f64>,
     weights: Vec<f64>,
+    /// Weights of what the actor does in these states: those, or times the discount of the state itself.
+    acting: Vec<f64>,
     values: Vec<f64>,
     /// ln pi(a | s) and entropy [H, N], for discrete actions.
     log_prob: Vec<f64>,
@@ -50,11 +52,13 @@ fn by_hand(trial: &mut Trial) -> ByHand {
     let steps = reward.len() / n - 1;
     let column = |x: &[f64], i: usize| x.iter().skip(i).step_by(n).copied().collect::<Vec<_>>();
     let (mut returns, mut weights) = (vec![0.0; steps * n], vec![0.0; steps * n]);
+    let mut acting = weights.clone();
     for i in 0..n {
         let (r, v, p) = (column(&reward, i), column(&target, i), column(&p, i));
         for t in 0..steps {
             returns[t * n + i] = lambda_return(&r, &v, &p, t, c.disclam);
             weights[t * n + i] = p[..t].iter().product();
+            acting[t * n + i] = p[..t + usize::from(!c.actor_ends)].iter().product();
         }
     }
     let (mut log_prob, mut entropy) = (Vec::new(), Vec::new());
@@ -70,7 +74,7 @@ fn by_hand(trial: &mut Trial) -> ByHand {
             entropy.push(-ln.iter().map(|ln| ln.exp() * ln).sum::<f64>());
         }
     }
-    ByHand { n, returns, weights, values: value[..steps * n].to_vec(), log_prob, entropy }
+    ByHand { n, returns, weights, acting, values: value[..steps * n].to_vec(), log_prob, entropy }
 }
 
 fn mean(x: impl Iterator<Item = f64>) -> f64 {
@@ -81,9 +85,12 @@ fn mean(x: impl Iterator<Item = f64>) -> f64 {
 /// Settings that change what a return is made of; each is tried with both ways of training the actor.
 const WAYS: [&[&str]; 4] = [&["pcont=false"], &["pcont=true"], &["pcont=true", "imag_starts=6"], &["slow_value=0.5"]];
 
+/// Settings that change what the actor's loss is made of, with reinforce.
+const OPEN_STATES: &[&str] = &["pcont=true", "actor_ends=false"];
+
 fn trials() -> impl Iterator<Item = (String, Trial)> {
     let dynamics = WAYS.iter().flat_map(|way| [(true, way.to_vec()), (false, way.to_vec())]);
-    let reinforce = WAYS.iter().map(|way| (true, [way, &["actor_grad=reinforce"][..]].concat()));
+    let reinforce = WAYS.iter().chain(&[OPEN_STATES]).map(|way| (true, [way, &["actor_grad=reinforce"][..]].concat()));
     dynamics.chain(reinforce).map(|(discrete, mut way)| {
         way.push(if discrete { "actor_entropy=0.05" } else { "actor_entropy=0" });
         (format!("discrete {discrete}, {way:?}"), trial(discrete, &way))
@@ -123,7 +130,7 @@ fn bug_03_the_discount_is_cumulated_along_time() {
     }
 }
 
-/// Fails when the entropy's term in the actor loss is left out, doubled, or replaces the other term.
+/// Fails when the entropy's term in the actor loss is left out, doubled, or replaces the other term, or when `actor_ends` changes nothing.
 #[test]
 fn bug_07_the_entropy_bonus_is_there_exactly_once() {
     for (way, mut trial) in trials() {
@@ -132,7 +139,7 @@ fn bug_07_the_entropy_bonus_is_there_exactly_once() {
         let rows = 0..hand.returns.len();
         let want = if trial.reinforce() {
             let gain = |i: usize| hand.log_prob[i] * (hand.returns[i] - hand.values[i]) + weight * hand.entropy[i];
-            -mean(rows.map(|i| hand.weights[i] * gain(i)))
+            -mean(rows.map(|i| hand.acting[i] * gain(i)))
         } else {
             let bonus = if hand.entropy.is_empty() { 0.0 } else { weight * mean(hand.entropy.iter().copied()) };
             -mean(rows.map(|i| hand.weights[i] * hand.returns[i])) - bonus

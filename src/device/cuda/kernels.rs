@@ -164,6 +164,7 @@ pub trait Entry {
     where
         Self: Sized,
     {
+        assert!(n <= MOST_ELEMENTS / 32, "{n} warps: a kernel numbers its threads in 31 bits");
         on.take(self.listed([n.div_ceil(Self::THREADS as usize / 32), 1, 1], 0, Some(n))?)
     }
 
