@@ -179,6 +179,10 @@ pub struct DiagnoseArgs {
     #[arg(long, value_name = "N", default_value = "50", value_parser = count)]
     pub horizon: usize,
 
+    /// Worker threads; the result does not depend on it [default: those of the run]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub threads: Option<usize>,
+
     /// Where to write the JSON files and plots [default: LOGDIR/diagnose]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
