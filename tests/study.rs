@@ -188,7 +188,7 @@ fn a_cell_that_fails_says_why_and_stops_no_other() {
 fn a_plan_that_makes_no_sense_is_refused_by_name() {
     let study = Study::new("refused", &plan(300, "[0]", "horizn = 3"));
     let (code, text) = study.run(&[]);
-    assert!(code == Some(1) && text.contains("plan.toml") && text.contains("\"horizon\""), "{text}");
+    assert!(code == Some(2) && text.contains("plan.toml") && text.contains("\"horizon\""), "{text}");
     assert!(!study.out().exists(), "nothing is written before the plan is understood");
 }
 

@@ -17,9 +17,10 @@ use super::collect::{Actor, Collector, EpisodeEnd};
 use super::device::{Device, check_cpu, instead};
 use super::dream;
 use super::evaluate::{Scores, evaluate};
+use super::logdir::{self, EPISODES};
 use super::world::World;
-use crate::base::{Error, Result, files};
-use crate::config::{self, Config, Resolved};
+use crate::base::{Error, Failure, Result, files};
+use crate::config::{self, Resolved};
 use crate::device::Pool;
 use crate::dreamer::policy::Choice;
 use crate::replay::{Manifest, Replay};
@@ -31,17 +32,25 @@ use crate::report::stdout::{self, say};
 /// Training episodes that the success on display is a mean of.
 const RECENT: usize = 100;
 
-/// Runs the command.
-pub fn command(args: &TrainArgs, settings: &Resolved) -> Result<ExitCode> {
+/// Runs the command. Settings and the log directory are checked before the first file is written.
+///
+/// # Errors
+/// Settings that do not go together, with each other or with what the log directory holds; whatever ends a run.
+pub fn command(args: &TrainArgs) -> std::result::Result<ExitCode, Failure> {
+    let settings = args.resolve().map_err(Failure::Usage)?;
+    if args.print_config {
+        stdout::write(settings.explained())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.while_stdin {
         end_with_stdin();
     }
-    let logdir = args.logdir(settings);
-    let config = &settings.config;
-    let device = Device::of_run(config)?;
+    let logdir = args.logdir(&settings);
+    let world = World::new(&settings.config).map_err(Failure::Usage)?;
+    logdir::check(&logdir, &settings.config).map_err(Failure::Usage)?;
+    let device = Device::of_run(&settings.config)?;
     let _lock = files::Lock::take(&logdir)?;
-    files::write_atomic(&logdir.join(CONFIG_FILE), settings.toml().as_bytes())?;
-    let mut run = Run::open(&logdir, config)?;
+    let mut run = Run::open(&logdir, world, &settings)?;
     let c = run.agent.world.config().clone();
     match run.learner.move_to(&run.agent, &device, args.eager) {
         Err(error) if c.device == config::Device::Auto => {
@@ -110,27 +119,34 @@ fn crossings(before: u64, after: u64, every: u64) -> u64 {
 
 impl Run {
     /// A new run, or the one that the log directory holds.
-    fn open(logdir: &Path, config: &Config) -> Result<Self> {
-        let pool = Arc::new(Pool::new(config.threads)?);
-        let world = World::new(config)?;
+    fn open(logdir: &Path, world: World, settings: &Resolved) -> Result<Self> {
+        let pool = Arc::new(Pool::new(settings.config.threads)?);
+        let assemble = |loaded| Run::assemble(logdir, world.clone(), settings, pool.clone(), loaded);
         let Some(newest) = checkpoint::load(logdir)? else {
-            return Run::assemble(logdir, world, pool, None);
+            return assemble(None);
         };
         newest.notices.iter().for_each(|notice| eprintln!("{notice}"));
         let generation = newest.generation;
-        match Run::assemble(logdir, world.clone(), pool.clone(), Some(newest)) {
+        match assemble(Some(newest)) {
             Ok(run) => Ok(run),
             Err(cause) => {
                 // An episode file may be damaged that only the newest checkpoint names.
                 let older = checkpoint::generations(logdir)?.into_iter().rev().find(|&g| g < generation);
                 let Some(older) = older else { return Err(cause) };
                 eprintln!("Checkpoint {generation} cannot be used: {cause} Going on from checkpoint {older} instead.");
-                Run::assemble(logdir, world, pool, Some(checkpoint::load_generation(logdir, older)?))
+                assemble(Some(checkpoint::load_generation(logdir, older)?))
             }
         }
     }
 
-    fn assemble(logdir: &Path, world: World, pool: Arc<Pool>, loaded: Option<Loaded>) -> Result<Self> {
+    /// A run from a checkpoint, or from nothing. What does not fit is refused before anything is written.
+    fn assemble(
+        logdir: &Path,
+        world: World,
+        settings: &Resolved,
+        pool: Arc<Pool>,
+        loaded: Option<Loaded>,
+    ) -> Result<Self> {
         let c = world.config().clone();
         let mut agent = Agent::new(world, pool);
         let mut learner = Learner::new(&agent);
@@ -149,7 +165,8 @@ impl Run {
             journal_state = serde_json::from_value(state["journal"].clone()).map_err(|e| decode("journal", e))?;
             open_rows = loaded.bytes.get("replay.open").map_or(&[], Vec::as_slice);
         }
-        let episodes = logdir.join("episodes");
+        files::write_atomic(&logdir.join(CONFIG_FILE), settings.toml().as_bytes())?;
+        let episodes = logdir.join(EPISODES);
         let capacity = usize::try_from(c.replay_bytes).unwrap_or(usize::MAX);
         let (replay, moved) =
             Replay::restore(agent.world.layout.clone(), c.envs, capacity, c.seed, &episodes, &manifest, open_rows)?;
