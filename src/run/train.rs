@@ -133,8 +133,13 @@ impl Run {
                 // An episode file may be damaged that only the newest checkpoint names.
                 let older = checkpoint::generations(logdir)?.into_iter().rev().find(|&g| g < generation);
                 let Some(older) = older else { return Err(cause) };
-                eprintln!("Checkpoint {generation} cannot be used: {cause} Going on from checkpoint {older} instead.");
-                assemble(Some(checkpoint::load_generation(logdir, older)?))
+                let run = assemble(Some(checkpoint::load_generation(logdir, older)?))?;
+                let aside = checkpoint::set_aside(logdir, generation)?;
+                eprintln!(
+                    "Checkpoint {generation} cannot be used: {cause} It is now {}. Going on from checkpoint {older} instead.",
+                    aside.display()
+                );
+                Ok(run)
             }
         }
     }
