@@ -175,7 +175,8 @@ fn contradictions_between_keys_are_refused_by_name() {
         (&["expl_min=0.5", "expl_amount=0.4"], &["expl_min = 0.5", "expl_amount = 0.4"]),
         (&["actor_entropy_min=0.5"], &["actor_entropy_min = 0.5", "actor_entropy = 0.003"]),
         (&["steps=1999"], &["steps = 1999", "prefill = 2000"]),
-        (&["prefill=10"], &["prefill = 10", "batch_length = 16"]),
+        // Fifteen steps of 16 environments are 16 rows of each.
+        (&["prefill=224"], &["prefill = 224", "15 rows", "batch_length = 16", "prefill to 240"]),
         (&["imag_starts=241"], &["imag_starts = 241", "240 states"]),
         (&["kl_balance=-0.5"], &["kl_balance = -0.5"]),
         (&["weight_decay_pattern=(rssm|actor)"], &["weight_decay_pattern"]),
@@ -191,6 +192,7 @@ fn contradictions_between_keys_are_refused_by_name() {
     }
     assert_eq!(refusal(&["train_every=8", "kl_balance=-0.5"]).lines().count(), 2);
     resolved(&["imag_starts=240"]);
+    resolved(&["prefill=240"]);
     resolved(&["actor_grad=dynamics"]);
 }
 

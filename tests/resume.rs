@@ -138,6 +138,17 @@ fn a_checkpoint_without_its_episodes_is_set_aside() {
     assert!(logdir.join(format!("checkpoint/{newest:012}.unusable1")).exists());
 }
 
+/// Random play lasts until an episode can be learned from, here far beyond prefill.
+#[test]
+fn chunks_within_wait_for_the_first_episode() {
+    let logdir = directory("within");
+    // Episodes of Pendulum-v1 have 200 steps, 800 of four environments.
+    let more = [["--steps", "1000"], ["--set", "chunks=within"], ["--set", "video_every=0"], ["--set", "eval_every=0"]];
+    run(&logdir, "Pendulum-v1", more.as_flattened());
+    let updates = checkpoint::load(&logdir).unwrap().expect("it was saved").state["learner"]["updates"].as_u64();
+    assert!(updates.is_some_and(|n| n > 0), "{updates:?}");
+}
+
 #[test]
 fn one_two_and_four_threads_give_one_hash() {
     let task = "MiniGrid-Empty-Random-5x5-v0";

@@ -232,18 +232,24 @@ impl Run {
         let mut logged = (self.steps, Instant::now());
         while self.steps < c.steps {
             let before = self.steps;
-            let actor = match before < c.prefill {
-                true => Actor::Random,
-                false => Actor::Policy { noise: c.expl_amount_at(before) },
+            let filled = self.filled();
+            let actor = match filled {
+                false => Actor::Random,
+                true => Actor::Policy { noise: c.expl_amount_at(before) },
             };
             let ends = self.collector.step(&mut self.agent, &mut self.replay, actor)?;
             self.steps += self.collector.stride(&self.agent);
             for end in ends {
                 self.log_episode(&end)?;
             }
-            let updates = if self.steps < c.prefill {
+            if before < c.prefill && self.steps >= c.prefill && !self.filled() {
+                display.println(
+                    "no episode has ended yet, and chunks = within learns from those that have: random play goes on until one has",
+                );
+            }
+            let updates = if !self.filled() {
                 0
-            } else if before < c.prefill {
+            } else if !filled {
                 c.pretrain
             } else {
                 c.train_steps * crossings(before - c.prefill, self.steps - c.prefill, c.train_every) as usize
@@ -255,7 +261,7 @@ impl Run {
             }
             self.learner.fetch(&mut self.agent, false)?;
             if crossings(before, self.steps, c.log_every) > 0 {
-                if before >= c.prefill && c.exploration() != crate::config::Exploration::None {
+                if filled && c.exploration() != crate::config::Exploration::None {
                     self.journal.add("expl_amount", c.expl_amount_at(before));
                 }
                 if updates > 0 {
@@ -266,10 +272,10 @@ impl Run {
                 logged = (self.steps, Instant::now());
                 self.journal.write_means(self.steps, &[("fps", fps)])?;
             }
-            if self.steps >= c.prefill && crossings(before, self.steps, c.eval_every) > 0 && self.steps < c.steps {
+            if self.filled() && crossings(before, self.steps, c.eval_every) > 0 && self.steps < c.steps {
                 self.test(c.eval_episodes, &mut display)?;
             }
-            if self.steps >= c.prefill && crossings(before, self.steps, c.video_every) > 0 {
+            if self.filled() && crossings(before, self.steps, c.video_every) > 0 {
                 let frames = dream::open_loop(&mut self.agent, self.steps)?;
                 self.journal.video(self.steps, "agent/openl", &frames, dream::FRAMES_PER_SECOND)?;
             }
@@ -280,6 +286,12 @@ impl Run {
         }
         display.finish();
         Ok(())
+    }
+
+    /// Whether random play is over: `prefill` is reached, and an episode has ended where only such can be drawn.
+    fn filled(&self) -> bool {
+        let c = self.agent.world.config();
+        self.steps >= c.prefill && (c.chunks != config::Chunks::Within || self.replay.finished_episodes() > 0)
     }
 
     fn log_episode(&mut self, end: &EpisodeEnd) -> Result<()> {
