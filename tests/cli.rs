@@ -165,7 +165,7 @@ fn a_wrong_setting_exits_with_2_before_anything_is_written() {
         (&["--set", "horizn=5"][..], "there is no key \"horizn\"; did you mean \"horizon\"?"),
         (&["--set", "horizon"], "write it as key=value"),
         (&["--set", "horizon=five"], "--set horizon=five: horizon takes a whole number from 2 to 1000, not \"five\""),
-        (&["--set", "batch_length=1"], "2 or more"),
+        (&["--set", "batch_length=1"], "from 2 to 65536"),
         (&["--steps", "many"], "--steps many: steps takes a whole number"),
         (&["--steps", "-5"], "--steps -5: steps takes a whole number"),
         (&["--seed", "1.5"], "--seed 1.5: seed takes a whole number"),
@@ -177,6 +177,7 @@ fn a_wrong_setting_exits_with_2_before_anything_is_written() {
         (&["--set", "twohot_bins=4"], "twohot_bins=4 is even"),
         (&["--task", "Pendulum-v1", "--set", "actor_grad=reinforce"], "actor_grad=reinforce is for discrete actions"),
         (&["--task", "MiniGrid-Dynamic-Obstacles-5x5-v0", "--set", "expert_episodes=1"], "no shortest plan is known"),
+        (&["--set", "batch_size=1e12"], "from 1 to 65536"),
     ] {
         let text = refused(2, &[&["train", "--logdir", logdir], words].concat());
         assert!(text.contains(expected), "{words:?}: {text}");

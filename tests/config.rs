@@ -148,12 +148,14 @@ fn every_key_refuses_another_type_and_names_itself() {
 #[test]
 fn numbers_out_of_range_are_refused_with_the_range() {
     for (pair, range) in [
-        ("batch_length=1", "2 or more"),
+        ("batch_length=1", "from 2 to 65536"),
+        ("batch_size=1e12", "from 1 to 65536"),
+        ("deter_size=1e9", "from 1 to 16384"),
         ("horizon=1", "from 2 to 1000"),
         ("discount=1.01", "from 0 to 1"),
         ("min_std=0", "above 0"),
         ("action_set=5", ": 0, 3, 7"),
-        ("encoder_units=32,0", "1 or more"),
+        ("encoder_units=32,0", "from 1 to 16384"),
         ("model_lr=-1e-3", "0 or more"),
     ] {
         let text = refusal(&[pair]);
