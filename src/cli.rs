@@ -1,12 +1,11 @@
 //! The commands: their names, their help, and who answers them.
 
-use std::fmt;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::base::Error;
-use crate::report::stdout;
+pub use crate::base::Failure;
+use crate::device::simd;
 use crate::run::args::{
     BenchArgs, DiagnoseArgs, DreamArgs, EnvsArgs, EvalArgs, ExplainArgs, GradcheckArgs, ParityArgs, ProbesArgs,
     ProfileArgs, StudyArgs, TrainArgs,
@@ -171,43 +170,21 @@ Examples:
   dreamer-fast explain --plan train_step --preset v1
   dreamer-fast explain --op gru_cell";
 
-/// Why a command did not end well, told apart because the exit codes differ.
-#[derive(Debug)]
-pub enum Failure {
-    /// The command line or a settings file asks for something impossible; nothing was started. Exit code 2, as clap's.
-    Usage(Error),
-    /// Something failed while running. Exit code 1, as that of a check that found a difference.
-    Run(Error),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Usage(error) | Failure::Run(error) => error.fmt(f),
-        }
-    }
-}
-
-/// Runs a command. Settings are settled here, before the command starts, so that a bad one is a [`Failure::Usage`].
+/// Runs a command. What its flags and settings ask for is checked before it starts: what is impossible by itself is a [`Failure::Usage`], what
+/// the machine or a file does not allow a [`Failure::Run`].
 pub fn run(cli: Cli) -> std::result::Result<ExitCode, Failure> {
+    simd::check().map_err(Failure::Usage)?;
     let done = match &cli.command {
-        Command::Train(args) => {
-            let settings = args.resolve().map_err(Failure::Usage)?;
-            if args.print_config {
-                stdout::write(settings.explained()).map(|()| ExitCode::SUCCESS)
-            } else {
-                train::command(args, &settings)
-            }
-        }
-        Command::Explain(args) => {
-            let settings = args.settings.resolve().map_err(Failure::Usage)?;
-            explain::command(args, &settings)
-        }
+        Command::Train(args) => return train::command(args),
+        Command::Explain(args) => return explain::command(args),
+        Command::Gradcheck(args) => return gradcheck::command(args),
+        Command::Probes(args) => return probes::command(args),
+        Command::Study(args) => return study::command(args),
+        Command::Envs(args) => return envs::command(args),
         Command::Eval(args) => eval::command(args),
         Command::Dream(args) => dream::command(args),
         Command::Diagnose(args) => diagnose::command(args),
         Command::Parity(args) => parity::command(args),
-        Command::Gradcheck(args) => gradcheck::command(args),
         Command::Bench(args) => {
             args.check().map_err(Failure::Usage)?;
             bench::command(args)
@@ -217,9 +194,6 @@ pub fn run(cli: Cli) -> std::result::Result<ExitCode, Failure> {
             let settings = args.settings().map_err(Failure::Usage)?;
             profile::command(args, settings.as_ref())
         }
-        Command::Probes(args) => probes::command(args),
-        Command::Study(args) => study::command(args),
-        Command::Envs(args) => envs::command(args),
     };
-    done.map_err(Failure::Run)
+    Ok(done?)
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dreamer_fast::base::files;
-use dreamer_fast::run::checkpoint::{Checkpoint, generations, load, load_generation, save};
+use dreamer_fast::run::checkpoint::{Checkpoint, generations, load, load_generation, save, set_aside};
 use serde_json::json;
 
 fn scratch(name: &str) -> PathBuf {
@@ -77,6 +77,24 @@ fn two_generations_are_kept_and_files_are_readable_by_others() {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode(&file), mode(&plain), "{}", file.display());
     }
+    files::remove(&logdir).unwrap();
+}
+
+#[test]
+fn a_generation_that_is_set_aside_pushes_out_no_other() {
+    let logdir = scratch("aside");
+    save_small(&logdir, 1);
+    for again in 1..=2 {
+        assert_eq!(save_small(&logdir, 2), 2);
+        let aside = set_aside(&logdir, 2).unwrap();
+        assert!(
+            aside.ends_with(format!("000000000002.unusable{again}")) && files::exists(&aside),
+            "{}",
+            aside.display()
+        );
+    }
+    save_small(&logdir, 2);
+    assert_eq!(generations(&logdir).unwrap(), [1, 2]);
     files::remove(&logdir).unwrap();
 }
 

@@ -135,6 +135,25 @@ fn a_wrong_command_line_exits_with_2_and_names_the_nearest() {
     assert!(refused(2, &["bench", "--mode", "env", "--config", "grid"]).contains("--config"));
     assert!(refused(2, &["profile", "--config", "grid", "--task", "Pendulum-v1"]).contains("cannot be used"));
     assert!(refused(2, &["profile", "--set", "horizn=5"]).contains("horizon"));
+    assert!(refused(2, &["probes", "--set", "horizn=5"]).contains("horizon"));
+    assert!(refused(2, &["study", "--plan", "nowhere.toml", "--out", "nowhere"]).contains("nowhere.toml"));
+    assert!(refused(2, &["gradcheck", "--op", "gru_cel"]).contains("gru_cell"));
+    assert!(refused(2, &["gradcheck", "--op", "gru_cell", "--precision", "f32"]).contains("--device cuda"));
+    assert!(refused(2, &["gradcheck", "--precision", "f64"]).contains("tf32"));
+    assert!(refused(2, &["explain", "--op", "gru_cel"]).contains("gru_cell"));
+    assert!(refused(2, &["explain", "--plan", "train_stp"]).contains("train_step"));
+    let typo = "MiniGrid-Doorkey-5x5";
+    for words in [
+        &["envs", "show"][..],
+        &["envs", "rollout", "--task"],
+        &["envs", "search", "--task"],
+        &["bench", "--mode", "env", "--task"],
+        &["bench", "--mode", "act", "--task"],
+        &["profile", "--task"],
+        &["explain", "--plan", "train_step", "--task"],
+    ] {
+        assert!(refused(2, &[words, &[typo]].concat()).contains("MiniGrid-DoorKey-5x5-v0"), "{words:?}");
+    }
 }
 
 #[test]
@@ -146,12 +165,19 @@ fn a_wrong_setting_exits_with_2_before_anything_is_written() {
         (&["--set", "horizn=5"][..], "there is no key \"horizn\"; did you mean \"horizon\"?"),
         (&["--set", "horizon"], "write it as key=value"),
         (&["--set", "horizon=five"], "--set horizon=five: horizon takes a whole number from 2 to 1000, not \"five\""),
-        (&["--set", "batch_length=1"], "2 or more"),
+        (&["--set", "batch_length=1"], "from 2 to 65536"),
         (&["--steps", "many"], "--steps many: steps takes a whole number"),
         (&["--steps", "-5"], "--steps -5: steps takes a whole number"),
         (&["--seed", "1.5"], "--seed 1.5: seed takes a whole number"),
         (&["--set", "train_every=1"], "train_every = 1"),
         (&["--config", "nowhere.toml"], "nowhere.toml"),
+        // What only the world or the model knows to be wrong.
+        (&["--task", "MiniGrid-Doorkey-5x5"], "did you mean MiniGrid-DoorKey-5x5-v0?"),
+        (&["--set", "imag_starts=17"], "imag_starts=17 is not a multiple of batch_size"),
+        (&["--set", "twohot_bins=4"], "twohot_bins=4 is even"),
+        (&["--task", "Pendulum-v1", "--set", "actor_grad=reinforce"], "actor_grad=reinforce is for discrete actions"),
+        (&["--task", "MiniGrid-Dynamic-Obstacles-5x5-v0", "--set", "expert_episodes=1"], "no shortest plan is known"),
+        (&["--set", "batch_size=1e12"], "from 1 to 65536"),
     ] {
         let text = refused(2, &[&["train", "--logdir", logdir], words].concat());
         assert!(text.contains(expected), "{words:?}: {text}");
@@ -183,8 +209,6 @@ fn a_device_that_is_not_there_is_one_sentence() {
 fn a_failure_of_the_world_exits_with_1() {
     refused(1, &["eval", "--logdir", "/nowhere/at/all"]);
     refused(1, &["parity", "/nowhere/at/all.safetensors"]);
-    refused(1, &["gradcheck", "--op", "no_such_op"]);
-    refused(1, &["bench", "--mode", "env", "--task", "MiniGrid-Nowhere-v0"]);
 }
 
 #[test]
@@ -208,14 +232,55 @@ fn a_logdir_refuses_another_run_and_allows_a_longer_one() {
     let logdir = folder.0.to_str().unwrap();
     let stored = run(&["train", "--print-config", "--logdir", logdir]).stdout;
     std::fs::write(folder.0.join("config.toml"), stored).unwrap();
+    std::fs::create_dir_all(folder.0.join("checkpoint/000000000001")).unwrap();
 
     let text = refused(2, &["train", "--logdir", logdir, "--seed", "1", "--set", "deter_size=64"]);
     for expected in [logdir, "seed: stored 0, asked for 1", "deter_size: stored 128, asked for 64", "another --logdir"]
     {
         assert!(text.contains(expected), "{text}");
     }
-    let longer = run(&["train", "--logdir", logdir, "--steps", "1e6", "--threads", "1", "--print-config"]);
-    assert_eq!(longer.status.code(), Some(0));
+    // Printing settings needs no place to write to.
+    assert_eq!(run(&["train", "--logdir", logdir, "--seed", "1", "--print-config"]).status.code(), Some(0));
+    let longer = ["train", "--logdir", logdir, "--steps", "1e6", "--threads", "1", "--device", "cpu"];
+    assert!(refused(1, &longer).contains("no checkpoint in"), "it is gone on from, as far as it can be");
+}
+
+#[test]
+fn a_logdir_with_settings_alone_takes_other_ones() {
+    let folder = Folder::new("alone");
+    let logdir = folder.0.to_str().unwrap();
+    std::fs::write(folder.0.join("config.toml"), "preset = \"debug\"\nseed = 7\n").unwrap();
+    let begin = ["train", "--preset", "debug", "--logdir", logdir, "--device", "cuda:99"];
+    assert!(!refused(1, &begin).contains("stored"), "only the device is missing");
+    std::fs::create_dir(folder.0.join("episodes")).unwrap();
+    std::fs::write(folder.0.join("episodes/a.npz"), "").unwrap();
+    assert!(refused(2, &begin).contains("seed: stored 7, asked for 0"));
+}
+
+#[test]
+fn files_without_the_settings_that_made_them_are_left_alone() {
+    for (name, file) in
+        [("metrics", "metrics.jsonl"), ("episode", "episodes/a.npz"), ("saved", "checkpoint/000000000001/a")]
+    {
+        let folder = Folder::new(name);
+        let path = folder.0.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "not ours").unwrap();
+        let text = refused(2, &["train", "--preset", "debug", "--logdir", folder.0.to_str().unwrap()]);
+        assert!(text.contains("no config.toml") && text.contains("another --logdir"), "{text}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "not ours");
+        assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 1, "nothing is written");
+    }
+}
+
+#[test]
+fn a_level_of_instructions_that_does_not_exist_is_one_sentence() {
+    let out =
+        Command::new(env!("CARGO_BIN_EXE_dreamer-fast")).args(["envs", "list"]).env("DREAMER_SIMD", "foo").output();
+    let out = out.unwrap();
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert_eq!((out.status.code(), text.lines().count()), (Some(2), 1), "{text}");
+    assert!(text.contains("DREAMER_SIMD is \"foo\": set it to portable"), "{text}");
 }
 
 #[test]

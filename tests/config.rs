@@ -148,12 +148,14 @@ fn every_key_refuses_another_type_and_names_itself() {
 #[test]
 fn numbers_out_of_range_are_refused_with_the_range() {
     for (pair, range) in [
-        ("batch_length=1", "2 or more"),
+        ("batch_length=1", "from 2 to 65536"),
+        ("batch_size=1e12", "from 1 to 65536"),
+        ("deter_size=1e9", "from 1 to 16384"),
         ("horizon=1", "from 2 to 1000"),
         ("discount=1.01", "from 0 to 1"),
         ("min_std=0", "above 0"),
         ("action_set=5", ": 0, 3, 7"),
-        ("encoder_units=32,0", "1 or more"),
+        ("encoder_units=32,0", "from 1 to 16384"),
         ("model_lr=-1e-3", "0 or more"),
     ] {
         let text = refusal(&[pair]);
@@ -175,7 +177,8 @@ fn contradictions_between_keys_are_refused_by_name() {
         (&["expl_min=0.5", "expl_amount=0.4"], &["expl_min = 0.5", "expl_amount = 0.4"]),
         (&["actor_entropy_min=0.5"], &["actor_entropy_min = 0.5", "actor_entropy = 0.003"]),
         (&["steps=1999"], &["steps = 1999", "prefill = 2000"]),
-        (&["prefill=10"], &["prefill = 10", "batch_length = 16"]),
+        // Fifteen steps of 16 environments are 16 rows of each.
+        (&["prefill=224"], &["prefill = 224", "15 rows", "batch_length = 16", "prefill to 240"]),
         (&["imag_starts=241"], &["imag_starts = 241", "240 states"]),
         (&["kl_balance=-0.5"], &["kl_balance = -0.5"]),
         (&["weight_decay_pattern=(rssm|actor)"], &["weight_decay_pattern"]),
@@ -191,6 +194,7 @@ fn contradictions_between_keys_are_refused_by_name() {
     }
     assert_eq!(refusal(&["train_every=8", "kl_balance=-0.5"]).lines().count(), 2);
     resolved(&["imag_starts=240"]);
+    resolved(&["prefill=240"]);
     resolved(&["actor_grad=dynamics"]);
 }
 

@@ -15,7 +15,8 @@ use dreamer_fast::dreamer::readout::{Readout, Step};
 use dreamer_fast::env::Env;
 use dreamer_fast::replay::{Obs, Replay};
 use dreamer_fast::run::agent::Agent;
-use dreamer_fast::run::diagnose::play::{Episode, Place, Play, Player, Row, act, play, see};
+use dreamer_fast::run::collect::act;
+use dreamer_fast::run::diagnose::play::{Episode, Place, Play, Player, Row, play, see};
 use dreamer_fast::run::diagnose::symbols::Symbols;
 use dreamer_fast::run::diagnose::{batches, choices, imagination, open_loop, paths, value};
 use dreamer_fast::run::world::World;
@@ -143,6 +144,29 @@ fn wasted_steps_add_up_to_what_a_path_has_too_many() {
     // In place of the turn to the left the plan turns right; in place of the drop, where both turns are as good, left.
     assert_eq!(path.chance[2..4], [0.25, 0.125]);
     assert_eq!(measured.chance(), Some(0.1875));
+}
+
+/// An episode of Probe-Limit-v0 succeeds at its last step, whether that ends the task or only cuts it off.
+#[test]
+fn an_episode_that_succeeds_by_lasting_has_no_path() {
+    let mut agent = agent("Probe-Limit-v0", &["observation=vector"]);
+    let played = play(&mut agent, 16, Player::Sampled).unwrap();
+    let by_its_end = |episode: &&Episode| episode.rows.last().expect("it has rows").terminated;
+    let ended = played.episodes.iter().filter(by_its_end).count();
+    assert!(played.episodes.iter().all(|episode| episode.success) && 0 < ended && ended < 16, "{ended} of 16");
+    assert_eq!(paths::measure(&agent, &played).unwrap().paths.len(), ended);
+}
+
+/// A plan is in single steps, so where each action is repeated it says nothing.
+#[test]
+fn where_actions_are_repeated_there_is_no_expert() {
+    let mut agent = agent("MiniGrid-Empty-5x5-v0", &["action_repeat=2"]);
+    assert!(!Player::Expert.exists(&agent.world).unwrap() && Player::Greedy.exists(&agent.world).unwrap());
+    let played = play(&mut agent, 2, Player::Sampled).unwrap();
+    let values = value::measure(&agent, &played).unwrap();
+    assert!(!values.values.is_empty() && values.planned.is_empty());
+    let choices = choices::measure(&mut agent, &played).unwrap();
+    assert!(choices.rows.iter().all(|rows| rows.chosen_best.value().is_none()));
 }
 
 #[test]

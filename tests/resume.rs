@@ -118,6 +118,37 @@ fn a_run_stopped_by_its_steps_goes_on_as_if_it_had_not_been() {
     assert_eq!(outcome(&whole).0, outcome(&halves).0);
 }
 
+/// An episode is lost that only the newest checkpoint names: the run goes on from the one before, and the newest is out of the way.
+#[test]
+fn a_checkpoint_without_its_episodes_is_set_aside() {
+    let logdir = directory("unusable");
+    let more = ["--steps", "1200", "--set", "save_every=200", "--set", "time_limit=20"];
+    run(&logdir, "Simple-10x10", &more);
+    let [older, newest] = checkpoint::generations(&logdir).unwrap()[..] else { panic!("two are kept") };
+    let names = |generation| -> Vec<String> {
+        let state = checkpoint::load_generation(&logdir, generation).unwrap().state;
+        let episodes = state["replay"]["episodes"].as_array().expect("a list").iter();
+        episodes.map(|e| e["file"].as_str().expect("a name").to_string()).collect()
+    };
+    let lost =
+        names(newest).into_iter().find(|name| !names(older).contains(name)).expect("an episode ended in between");
+    std::fs::remove_file(logdir.join("episodes").join(lost)).unwrap();
+    run(&logdir, "Simple-10x10", &more);
+    assert_eq!(checkpoint::generations(&logdir).unwrap(), [older, newest]);
+    assert!(logdir.join(format!("checkpoint/{newest:012}.unusable1")).exists());
+}
+
+/// Random play lasts until an episode can be learned from, here far beyond prefill.
+#[test]
+fn chunks_within_wait_for_the_first_episode() {
+    let logdir = directory("within");
+    // Episodes of Pendulum-v1 have 200 steps, 800 of four environments.
+    let more = [["--steps", "1000"], ["--set", "chunks=within"], ["--set", "video_every=0"], ["--set", "eval_every=0"]];
+    run(&logdir, "Pendulum-v1", more.as_flattened());
+    let updates = checkpoint::load(&logdir).unwrap().expect("it was saved").state["learner"]["updates"].as_u64();
+    assert!(updates.is_some_and(|n| n > 0), "{updates:?}");
+}
+
 #[test]
 fn one_two_and_four_threads_give_one_hash() {
     let task = "MiniGrid-Empty-Random-5x5-v0";

@@ -99,8 +99,14 @@ fn what_is_finished_is_not_run_again_and_a_changed_plan_runs_what_is_missing() {
     let (code, text) = study.run(&[]);
     assert!(code == Some(0) && text.contains("resuming at step 300"), "{text}");
 
+    // Fewer: what was trained for longer is not taken for it.
+    study.write(&plan(300, "[0]", &format!("{QUICK}, deter_size = 12")));
+    let (code, text) = study.run(&[]);
+    assert!(code == Some(0) && text.contains("empty-debug-seed0.before2"), "{text}");
+    assert!(study.record("empty-debug-seed0").unwrap().contains("\"steps\": 300"));
+
     let (code, text) = study.run(&["--only", "no-such-cell"]);
-    assert!(code == Some(1) && text.contains("no-such-cell"), "{text}");
+    assert!(code == Some(2) && text.contains("no-such-cell"), "{text}");
 }
 
 /// Empty-Random-5x5 has 32 starts, of which 8 are kept from training.
@@ -182,7 +188,7 @@ fn a_cell_that_fails_says_why_and_stops_no_other() {
 fn a_plan_that_makes_no_sense_is_refused_by_name() {
     let study = Study::new("refused", &plan(300, "[0]", "horizn = 3"));
     let (code, text) = study.run(&[]);
-    assert!(code == Some(1) && text.contains("plan.toml") && text.contains("\"horizon\""), "{text}");
+    assert!(code == Some(2) && text.contains("plan.toml") && text.contains("\"horizon\""), "{text}");
     assert!(!study.out().exists(), "nothing is written before the plan is understood");
 }
 

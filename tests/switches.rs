@@ -368,8 +368,7 @@ fn the_first_episodes_follow_the_shortest_plan() {
     let (agent, ..) = beginner(&debug("MiniGrid-Dynamic-Obstacles-5x5-v0", &[]));
     let mut config = agent.world.config().clone();
     config.expert_episodes = 1;
-    let agent = Agent::new(World::new(&config).unwrap(), pool());
-    let refusal = Collector::new(&agent).err().expect("there are no plans").to_string();
+    let refusal = World::new(&config).expect_err("there are no plans").to_string();
     assert!(refusal.contains("expert_episodes = 1") && refusal.contains("Dynamic-Obstacles"), "{refusal}");
 }
 

@@ -1,4 +1,4 @@
-//! The one error type of the project: what happened, to what, and what to do next.
+//! The one error type of the project: what happened, to what, and what to do next; and what kind of failure it is to a command.
 
 use std::fmt;
 use std::path::Path;
@@ -39,3 +39,27 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Why a command did not end well, told apart because the exit codes differ.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line or a settings file asks for something impossible; nothing was started. Exit code 2, as clap's.
+    Usage(Error),
+    /// Something failed while running. Exit code 1, as that of a check that found a difference.
+    Run(Error),
+}
+
+/// An error is one of running, unless it is said to be one of usage.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Run(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Usage(error) | Failure::Run(error) => error.fmt(f),
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! All file access: reading with a bound, writing so that a crash leaves the old file or the new one, append-only logs.
 //!
-//! No other module calls `std::fs`. Every call to the operating system goes through `call`, so that a test can make each of
+//! No other module calls `std::fs`, but for what the kernel says of the process under `/proc` (`src/run/bench/measure.rs`). Every call to the operating system goes through `call`, so that a test can make each of
 //! them fail in turn. Errors name the path, the cause and what to do.
 //!
 //! What survives what: after [`write_atomic`] returns, the file survives a power cut. After [`write_lazily`] it survives the death of

@@ -5,6 +5,6 @@ pub mod files;
 pub mod philox;
 pub mod real;
 
-pub use error::{Error, Result};
+pub use error::{Error, Failure, Result};
 pub use philox::Philox;
 pub use real::Real;

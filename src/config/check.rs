@@ -1,7 +1,7 @@
 //! Contradictions between keys, and small questions about a configuration that have one answer.
 
 use super::Config;
-use super::choices::{ActionDist, ActorGrad, Exploration, Observation};
+use super::choices::{ActionDist, ActorGrad, Chunks, Exploration, Observation};
 use crate::base::{Error, Result};
 
 /// Tasks that config knows to have vector observations and continuous actions; the worlds themselves live elsewhere.
@@ -152,16 +152,21 @@ impl Config {
                 self.steps, self.prefill
             ),
         );
-        // Row counts: prefill must hold at least one chunk, since the first update follows it.
-        let prefill_actions = self.prefill / self.action_repeat as u64;
+        let stride = (self.envs * self.action_repeat) as u64;
+        // The first update follows prefill. A chunk across episodes is cut from the rows of one environment; one within is made of any episode.
+        let rows = self.prefill.div_ceil(stride) + 1;
         refuse(
-            prefill_actions < self.batch_length as u64,
+            self.chunks == Chunks::Across && rows < self.batch_length as u64,
             format!(
-                "prefill = {} gives {prefill_actions} actions, fewer than one chunk of batch_length = {}: raise prefill",
-                self.prefill, self.batch_length
+                "prefill = {} gives each of envs = {} no more than {rows} rows with action_repeat = {}, fewer than one chunk of \
+                 batch_length = {}: set prefill to {} or more",
+                self.prefill,
+                self.envs,
+                self.action_repeat,
+                self.batch_length,
+                (self.batch_length as u64 - 1) * stride
             ),
         );
-        let stride = (self.envs * self.action_repeat) as u64;
         refuse(
             self.train_every < stride,
             format!(

@@ -9,6 +9,11 @@ use super::place::Device;
 use super::value::Rule::{self, *};
 use super::value::Value;
 
+/// Widest layer and state. What is larger is a slip of the hand, and no memory holds it.
+const MAX_WIDTH: f64 = 16_384.0;
+/// Largest batch in each of its two directions, likewise.
+const MAX_ROWS: f64 = 65_536.0;
+
 /// What is known about a key without looking at a value.
 #[derive(Debug, Clone)]
 pub struct Key {
@@ -117,9 +122,9 @@ keys! {
         /// Environment steps between two evaluations during training; 0 evaluates only at the end.
         eval_every: u64 = 10_000, Any, free;
         /// Episodes of an evaluation during training.
-        eval_episodes: usize = 10, AtLeast(1.0), free;
+        eval_episodes: usize = 10, Within(1.0, 1e6), free;
         /// Episodes of the evaluation at the end, on layouts never trained on.
-        final_eval_episodes: usize = 500, AtLeast(1.0), free;
+        final_eval_episodes: usize = 500, Within(1.0, 1e6), free;
         /// Environment steps between two lines of metrics.
         log_every: u64 = 1000, AtLeast(1.0), free;
         /// Environment steps between two checkpoints; 0 saves only at the end.
@@ -156,13 +161,13 @@ keys! {
     }
     "model" {
         /// Deterministic state of the RSSM (the GRU's width).
-        deter_size: usize = 200, AtLeast(1.0), fixed;
+        deter_size: usize = 200, Within(1.0, MAX_WIDTH), fixed;
         /// Stochastic state: normals of a gaussian latent, variables of a categorical one.
-        stoch_size: usize = 30, AtLeast(1.0), fixed;
+        stoch_size: usize = 30, Within(1.0, MAX_WIDTH), fixed;
         /// Hidden units of the RSSM's dense layers.
-        hidden_size: usize = 200, AtLeast(1.0), fixed;
+        hidden_size: usize = 200, Within(1.0, MAX_WIDTH), fixed;
         /// Hidden units of every head: reward, continue, value, actor.
-        num_units: usize = 400, AtLeast(1.0), fixed;
+        num_units: usize = 400, Within(1.0, MAX_WIDTH), fixed;
         /// Activation of dense layers.
         dense_act: Activation = Activation::Elu, Any, fixed;
         /// Activation of convolutions.
@@ -172,11 +177,11 @@ keys! {
         /// Normalisation within the GRU, of its three projections together; with one the gates are DreamerV2's, without DreamerV1's.
         gru_norm: Norm = Norm::None, Any, fixed;
         /// Channels of the first convolution; the following have 2, 4 and 8 times as many.
-        cnn_depth: usize = 32, AtLeast(1.0), fixed;
+        cnn_depth: usize = 32, Within(1.0, MAX_WIDTH), fixed;
         /// Layer widths of the encoder of vector and symbolic observations.
-        encoder_units: Vec<usize> = vec![400, 400], AtLeast(1.0), fixed;
+        encoder_units: Vec<usize> = vec![400, 400], Within(1.0, MAX_WIDTH), fixed;
         /// Hidden layer widths of the decoder of vector and symbolic observations.
-        decoder_units: Vec<usize> = vec![400, 400], AtLeast(1.0), fixed;
+        decoder_units: Vec<usize> = vec![400, 400], Within(1.0, MAX_WIDTH), fixed;
         /// Hidden layers of the reward head.
         reward_layers: usize = 2, Within(0.0, 16.0), fixed;
         /// Hidden layers of the value head.
@@ -231,9 +236,9 @@ keys! {
     }
     "training" {
         /// Chunks in a batch.
-        batch_size: usize = 50, AtLeast(1.0), fixed;
+        batch_size: usize = 50, Within(1.0, MAX_ROWS), fixed;
         /// Time steps of a chunk.
-        batch_length: usize = 50, AtLeast(2.0), fixed;
+        batch_length: usize = 50, Within(2.0, MAX_ROWS), fixed;
         /// Environment steps between two blocks of updates.
         train_every: u64 = 1000, AtLeast(1.0), fixed;
         /// Updates in a block.

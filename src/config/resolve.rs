@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 
 use super::presets::{preset, preset_for};
 use super::{Config, KEYS, Key, Observation, nearest};
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, files};
+
+/// No settings file is longer, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +73,7 @@ pub fn resolve(request: &Request) -> Result<Resolved> {
     let mut said = Vec::new();
     let mut file_preset = None;
     if let Some(path) = &request.file {
-        let text = std::fs::read_to_string(path).map_err(|cause| Error::file("read the settings in", path, cause))?;
+        let text = read(path)?;
         let stored = read_toml(&text).map_err(|error| error.context(path.display()))?;
         file_preset = stored.preset;
         said.extend(stored.values.into_iter().map(|(key, text)| (Origin::File(path.clone()), key, text)));
@@ -112,7 +115,7 @@ pub fn resolve(request: &Request) -> Result<Resolved> {
 impl Resolved {
     /// Reads a configuration that a run stored. A key that the file lacks has its default.
     pub fn load(path: &Path) -> Result<Resolved> {
-        let text = std::fs::read_to_string(path).map_err(|cause| Error::file("read the settings in", path, cause))?;
+        let text = read(path)?;
         Resolved::parse(&text, path)
     }
 
@@ -187,6 +190,12 @@ fn find(name: &str) -> Result<&'static Key> {
         };
         Error::new(format!("there is no key \"{name}\"; {hint}"))
     })
+}
+
+/// The text of a settings file.
+fn read(path: &Path) -> Result<String> {
+    let bytes = files::read(path, MAX_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| Error::file("read the settings in", path, "it is not text in UTF-8"))
 }
 
 /// What a TOML file says.

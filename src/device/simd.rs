@@ -14,6 +14,8 @@
 
 use std::sync::OnceLock;
 
+use crate::base::{Error, Result};
+
 /// A set of vector instructions, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -66,20 +68,34 @@ impl Level {
     }
 }
 
+/// Refuses a word in the environment variable `DREAMER_SIMD` that is no level.
+///
+/// # Errors
+/// The word, and those that there are.
+pub fn check() -> Result<()> {
+    wanted().map(drop)
+}
+
+/// The level that `DREAMER_SIMD` names, if it is set.
+fn wanted() -> Result<Option<Level>> {
+    let Some(name) = std::env::var_os("DREAMER_SIMD") else { return Ok(None) };
+    let level = name.to_str().and_then(Level::named);
+    level.map(Some).ok_or_else(|| {
+        Error::new(format!("DREAMER_SIMD is {name:?}: set it to portable, avx2, avx512 or avx512bf16, or unset it"))
+    })
+}
+
 /// The level in use: the highest one of this processor, or a lower one if the environment variable `DREAMER_SIMD` names it
 /// (`portable`, `avx2`, `avx512`, `avx512bf16`). Decided at the first call and constant from then on, since packed matrices depend on it.
 ///
 /// # Panics
-/// If `DREAMER_SIMD` holds any other word.
+/// If `DREAMER_SIMD` holds any other word, see [`check`].
 #[inline]
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
-        let Some(name) = std::env::var_os("DREAMER_SIMD") else { return Level::detect() };
-        let wanted = name.to_str().and_then(Level::named);
-        wanted
-            .unwrap_or_else(|| panic!("DREAMER_SIMD is {name:?}: set it to portable, avx2, avx512 or avx512bf16"))
-            .min(Level::detect())
+        let wanted = wanted().unwrap_or_else(|error| panic!("{error}"));
+        wanted.map_or(Level::detect(), |level| level.min(Level::detect()))
     })
 }
 

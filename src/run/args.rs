@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::base::Result;
 use crate::config::value::Value;
-use crate::config::{self, Device, PRESETS, Request, Resolved, check_resume, resolve};
+use crate::config::{self, Device, PRESETS, Request, Resolved, resolve};
 use crate::env::probe::PROBES;
 
 mod measured;
@@ -24,7 +24,7 @@ pub struct SettingsArgs {
     #[arg(long, value_name = "ID")]
     pub task: Option<String>,
 
-    /// Named starting point for all settings [default: pendulum for Pendulum-v1, gridworld otherwise]
+    /// Named starting point for all settings [default: pendulum for Pendulum-v1, probe for Probe-*, gridworld otherwise]
     #[arg(long, value_name = "NAME", value_parser = preset_names())]
     pub preset: Option<String>,
 
@@ -95,7 +95,7 @@ pub struct TrainArgs {
 }
 
 impl TrainArgs {
-    /// The configuration that the command asks for, checked by itself and against the run in its logdir, if there is one.
+    /// The configuration that the command asks for, checked by itself.
     pub fn resolve(&self) -> Result<Resolved> {
         let mut request = self.settings.request();
         for (key, text) in [
@@ -107,15 +107,7 @@ impl TrainArgs {
         ] {
             request.flags.extend(text.map(|text| (key, text)));
         }
-        let asked = resolve(&request)?;
-        let logdir = self.logdir(&asked);
-        let path = logdir.join(CONFIG_FILE);
-        if path.exists() {
-            let stored = Resolved::load(&path)?;
-            check_resume(&stored.config, &asked.config)
-                .map_err(|error| error.context(format_args!("{} holds a run already", logdir.display())))?;
-        }
-        Ok(asked)
+        resolve(&request)
     }
 
     /// `--logdir`, or a name that the same command gives again, so that it resumes: `runs/TASK-PRESET-seedN`.
@@ -179,6 +171,10 @@ pub struct DiagnoseArgs {
     #[arg(long, value_name = "N", default_value = "50", value_parser = count)]
     pub horizon: usize,
 
+    /// Worker threads; the result does not depend on it [default: those of the run]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub threads: Option<usize>,
+
     /// Where to write the JSON files and plots [default: LOGDIR/diagnose]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -219,7 +215,7 @@ pub struct StudyArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
-    /// Cores to keep busy: as many cells at once, or more threads for each where fewer are left [default: all]
+    /// Cores to keep busy: as many cells at once, or more threads for each where there are fewer cells at the start [default: all]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub cores: usize,
 
@@ -288,9 +284,9 @@ pub struct GradcheckArgs {
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
     pub device: Device,
 
-    /// What products multiply on CUDA: f32, tf32 or bf16; in the latter two only ops are checked, since a sample may fall the other way
-    #[arg(long, value_enum)]
-    pub precision: Option<Precision>,
+    /// What products multiply on CUDA [default: f32]; in tf32 and bf16 only ops are checked, since a sample may fall the other way
+    #[arg(long, value_parser = choice::<config::Precision>())]
+    pub precision: Option<config::Precision>,
 }
 
 /// `dreamer-fast envs`.

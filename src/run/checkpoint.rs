@@ -226,6 +226,15 @@ fn encode_state(state: &Value) -> Vec<u8> {
     bytes
 }
 
+/// Renames a generation that is intact but cannot be used, so that it neither counts nor pushes out an older one. Returns its new name.
+pub fn set_aside(logdir: &Path, generation: u64) -> Result<PathBuf> {
+    let name = |n: u32| root(logdir).join(format!("{}.unusable{n}", name_of(generation)));
+    let free = (1..).map(name).find(|path| !files::exists(path)).expect("there are more numbers than folders");
+    files::rename(&root(logdir).join(name_of(generation)), &free)?;
+    files::sync_directory(&root(logdir))?;
+    Ok(free)
+}
+
 /// Removes what is older than the newest two generations that are intact.
 fn prune(logdir: &Path) -> Result<()> {
     let mut intact = 0;

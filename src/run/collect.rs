@@ -7,13 +7,13 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 
 use super::agent::Agent;
-use super::world::Split;
+use super::world::{Split, World};
 use crate::autodiff::Clock;
 use crate::base::{Error, Philox, Result, philox, philox::stream};
 use crate::config::Exploration;
 use crate::dreamer::Actions;
 use crate::dreamer::policy::{Choice, Policy};
-use crate::env::{Action, Env, VecEnv};
+use crate::env::{Action, Env, Outcome, VecEnv};
 use crate::replay::{Obs, ObsKind, Replay, Row};
 
 /// A finished episode.
@@ -61,7 +61,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// `config.envs` environments that have not begun. An error if `expert_episodes` asks for plans that the task does not have.
+    /// `config.envs` environments that have not begun.
     pub fn new(agent: &Agent) -> Result<Self> {
         let c = agent.world.config();
         let n = c.envs;
@@ -69,12 +69,6 @@ impl Collector {
         for i in 0..n {
             let words = philox::block(c.seed, stream::TRAIN_LAYOUT, i as u64, 0);
             envs.reset(i, Some(u64::from(words[0]) | u64::from(words[1]) << 32));
-        }
-        if c.expert_episodes > 0 && envs.env_mut(0).expert().is_none() {
-            return Err(Error::new(format!(
-                "expert_episodes = {}: no shortest plan is known for {}; set expert_episodes = 0",
-                c.expert_episodes, c.task
-            )));
         }
         let (size, stored) = (agent.world.layout.observation_size(), agent.world.layout.observation);
         Ok(Collector {
@@ -121,20 +115,10 @@ impl Collector {
         }
         self.ticks += 1;
         let mut ends = Vec::new();
-        let c = agent.world.config();
         for i in 0..n {
             let width = agent.world.model.actions.size();
             let action = &self.actions[i * width..(i + 1) * width];
-            let chosen = as_action(&agent.world.model.actions, action);
-            let env = self.envs.env_mut(i);
-            let mut outcome = env.step(chosen);
-            // Repeats add their rewards and stop at the end.
-            for _ in 1..c.action_repeat {
-                if !outcome.ended() {
-                    let more = env.step(chosen);
-                    outcome = crate::env::Outcome { reward: outcome.reward + more.reward, ..more };
-                }
-            }
+            let outcome = act(&agent.world, self.envs.env_mut(i), action);
             self.totals[i] += outcome.reward;
             self.lengths[i] += 1;
             self.store(replay, i, Some(outcome))?;
@@ -151,7 +135,7 @@ impl Collector {
     }
 
     /// Stores the present observation of an environment: as a reset, or as what an outcome led to. A time limit keeps the discount at 1.
-    fn store(&mut self, replay: &mut Replay, i: usize, outcome: Option<crate::env::Outcome>) -> Result<()> {
+    fn store(&mut self, replay: &mut Replay, i: usize, outcome: Option<Outcome>) -> Result<()> {
         let width = self.actions.len() / self.envs.len();
         let none = vec![0.0; width];
         let observation = if self.floats.is_empty() {
@@ -311,6 +295,19 @@ pub fn as_action<'a>(actions: &Actions, action: &'a [f32]) -> Action<'a> {
         Actions::Discrete(_) => Action::Discrete(action.iter().position(|&x| x == 1.0).expect("an action is one-hot")),
         Actions::Continuous(_) => Action::Continuous(action),
     }
+}
+
+/// One action of a network `[A]`: `action_repeat` steps of the environment, their rewards added, or fewer where the episode ends.
+pub fn act(world: &World, env: &mut dyn Env, action: &[f32]) -> Outcome {
+    let chosen = as_action(&world.model.actions, action);
+    let mut outcome = env.step(chosen);
+    for _ in 1..world.config().action_repeat {
+        if !outcome.ended() {
+            let more = env.step(chosen);
+            outcome = Outcome { reward: outcome.reward + more.reward, ..more };
+        }
+    }
+    outcome
 }
 
 /// A uniformly random action.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use super::agent::Agent;
 use super::args::DreamArgs;
-use super::collect::as_action;
+use super::collect::act;
 use super::eval::trained;
 use super::world::Split;
 use crate::autodiff::Clock;
@@ -144,8 +144,7 @@ fn watch(agent: &mut Agent, seed: u64) -> Result<(Vec<Moment>, (Vec<f32>, Vec<f3
         stale.clone_from(&over);
         for i in 0..n {
             if !over[i] {
-                let action = as_action(&agent.world.model.actions, &actions[i * width..(i + 1) * width]);
-                over[i] = envs.env_mut(i).step(action).ended();
+                over[i] = act(&agent.world, envs.env_mut(i), &actions[i * width..(i + 1) * width]).ended();
             }
         }
     }
@@ -220,5 +219,26 @@ impl Painter {
             }
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{Request, resolve};
+    use crate::device::Pool;
+    use crate::run::world::World;
+
+    /// A limit of twenty steps is five actions that are taken four times each: six observations.
+    #[test]
+    fn an_action_is_repeated_as_in_training() {
+        let flags = vec![("task", "MiniGrid-Empty-16x16-v0".to_string())];
+        let set = ["time_limit=20", "action_repeat=4"].map(String::from).to_vec();
+        let settings = resolve(&Request { preset: Some("debug".into()), flags, set, ..Request::default() }).unwrap();
+        let world = World::new(&settings.config).unwrap();
+        let mut agent = Agent::new(world, Arc::new(Pool::new(1).unwrap()));
+        assert_eq!(open_loop(&mut agent, 0).unwrap().len(), 6);
     }
 }

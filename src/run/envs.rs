@@ -3,16 +3,22 @@
 use std::process::ExitCode;
 
 use super::args::{EnvsArgs, EnvsCommand, RolloutObs, RolloutPolicy};
-use crate::base::Result;
-use crate::env::{self, Actions, Observation, Options, Policy, View};
+use crate::base::{Failure, Result};
+use crate::env::{self, Actions, Env, Observation, Options, Policy, View};
 use crate::report::Table;
 use crate::report::stdout::{self, say};
 
 /// Runs the command.
-pub fn command(args: &EnvsArgs) -> Result<ExitCode> {
+///
+/// # Errors
+/// A world that does not exist, or that has not what is asked of it.
+pub fn command(args: &EnvsArgs) -> std::result::Result<ExitCode, Failure> {
     match &args.command {
-        EnvsCommand::List => list(),
-        EnvsCommand::Show { id } => show(id),
+        EnvsCommand::List => Ok(list()?),
+        EnvsCommand::Show { id } => {
+            let mut env = env::make(id, &Options::default()).map_err(Failure::Usage)?;
+            Ok(show(&mut *env)?)
+        }
         EnvsCommand::Search(search) => super::search::command(search),
         EnvsCommand::Rollout(rollout) => {
             let options = Options {
@@ -23,7 +29,7 @@ pub fn command(args: &EnvsArgs) -> Result<ExitCode> {
                 tile_size: rollout.tile_size,
                 ..Options::default()
             };
-            let mut env = env::make(&rollout.task, &options)?;
+            let mut env = env::make(&rollout.task, &options).map_err(Failure::Usage)?;
             let policy = match rollout.policy {
                 RolloutPolicy::Random => Policy::Random,
                 RolloutPolicy::Expert => Policy::Expert,
@@ -72,10 +78,9 @@ fn list() -> Result<ExitCode> {
 /// Letters of the object types in a drawn layout.
 const LETTERS: [char; 11] = ['?', ' ', '#', '.', 'D', 'K', 'O', 'B', 'G', '~', 'A'];
 
-fn show(id: &str) -> Result<ExitCode> {
-    let mut env = env::make(id, &Options::default())?;
+fn show(env: &mut dyn Env) -> Result<ExitCode> {
     let spec = env.spec().clone();
-    say!("{id}: {}", spec.summary);
+    say!("{}: {}", spec.id, spec.summary);
     say!("observation: {}", shape(&spec.observation));
     say!("actions:     {}", actions(&spec.actions));
     say!("step limit:  {}", spec.max_steps);
@@ -84,10 +89,10 @@ fn show(id: &str) -> Result<ExitCode> {
         let Some(layout) = env.layout() else { return Ok(ExitCode::SUCCESS) };
         // Columns of (type, colour, state), then the agent's x, y and direction.
         let (cells, agent) = layout.split_at(layout.len() - 3);
-        let steps = solve(&mut *env, spec.max_steps);
+        let steps = solve(env, spec.max_steps);
         let plan = steps.map_or(String::new(), |n| format!(", solved in {n} steps at best"));
         say!("\nseed {seed}{plan}");
-        let (width, height) = size(&*env, cells.len() / 3);
+        let (width, height) = size(env, cells.len() / 3);
         for y in 0..height {
             let line: String = (0..width)
                 .map(|x| {

@@ -59,12 +59,13 @@ pub fn command(args: &EvalArgs) -> Result<ExitCode> {
 
 /// The agent that a log directory holds, and the environment steps that it was trained for.
 pub fn trained(logdir: &Path) -> Result<(Agent, u64)> {
-    let (agent, loaded) = restored(logdir)?;
+    let (agent, loaded) = restored(logdir, None)?;
     Ok((agent, loaded.state["steps"].as_u64().unwrap_or(0)))
 }
 
-/// The agent that a log directory holds, and the whole checkpoint that it comes from.
-pub fn restored(logdir: &Path) -> Result<(Agent, Loaded)> {
+/// The agent that a log directory holds, and the whole checkpoint that it comes from. It has this many threads; as many as the run, if none are
+/// given.
+pub fn restored(logdir: &Path, threads: Option<usize>) -> Result<(Agent, Loaded)> {
     let path = logdir.join(CONFIG_FILE);
     if !files::exists(&path) {
         return Err(Error::new(format!(
@@ -73,7 +74,8 @@ pub fn restored(logdir: &Path) -> Result<(Agent, Loaded)> {
         )));
     }
     let settings = Resolved::load(&path)?;
-    let mut agent = Agent::new(World::new(&settings.config)?, Arc::new(Pool::new(settings.config.threads)?));
+    let pool = Pool::new(threads.unwrap_or(settings.config.threads))?;
+    let mut agent = Agent::new(World::new(&settings.config)?, Arc::new(pool));
     let loaded = checkpoint::load(logdir)?.ok_or_else(|| {
         Error::new(format!(
             "{} has no checkpoint yet; the first is written after save_every={} environment steps",

@@ -1,7 +1,7 @@
 //! Playing episodes to judge an agent by, as a rule on layouts that training never sees.
 
 use super::agent::Agent;
-use super::collect::{as_action, explore};
+use super::collect::{act, explore};
 use super::world::Split;
 use crate::autodiff::Clock;
 use crate::base::{Philox, Result, philox, philox::stream};
@@ -94,19 +94,15 @@ pub fn evaluate(agent: &mut Agent, episodes: usize, seed: u64, split: Split, cho
             let action = &mut actions[seat * width..(seat + 1) * width];
             let mut rng = Philox::new(noise_seed, stream::EXPLORE, tick * seats as u64 + seat as u64);
             explore(exploration, eval_noise, &agent.world.model.actions, &mut rng, action);
-            let chosen = as_action(&agent.world.model.actions, action);
-            for _ in 0..agent.world.config().action_repeat {
-                let outcome = envs.env_mut(seat).step(chosen);
-                scores.returns[episode] += outcome.reward;
-                if outcome.ended() {
-                    scores.successes[episode] = f64::from(u8::from(outcome.success));
-                    let next = episode + seats;
-                    playing[seat] = (next < episodes).then_some(next);
-                    fresh[seat] = true;
-                    break;
-                }
-            }
+            let outcome = act(&agent.world, envs.env_mut(seat), action);
+            scores.returns[episode] += outcome.reward;
             scores.lengths[episode] += 1.0;
+            if outcome.ended() {
+                scores.successes[episode] = f64::from(u8::from(outcome.success));
+                let next = episode + seats;
+                playing[seat] = (next < episodes).then_some(next);
+                fresh[seat] = true;
+            }
         }
         policy.action_mut().copy_from_slice(&actions);
         tick += 1;

@@ -9,7 +9,7 @@ use super::rooms;
 use super::world::World;
 use crate::autodiff::describe::{CallInfo, StageInfo, StepInfo, TensorInfo};
 use crate::autodiff::{Params, Plan};
-use crate::base::{Error, Result};
+use crate::base::{Error, Failure, Result};
 use crate::config::{Resolved, nearest};
 use crate::device::Pool;
 use crate::dreamer::model::GROUPS;
@@ -20,14 +20,21 @@ use crate::report::stdout;
 const PLANS: &[&str] = &["train_step"];
 
 /// Runs the command.
-pub fn command(args: &ExplainArgs, settings: &Resolved) -> Result<ExitCode> {
+///
+/// # Errors
+/// An op or a plan that does not exist, settings that do not go together.
+pub fn command(args: &ExplainArgs) -> std::result::Result<ExitCode, Failure> {
+    let settings = args.settings.resolve().map_err(Failure::Usage)?;
     let text = match (&args.op, &args.plan) {
-        (Some(op), _) => rooms::explain(op)?,
-        (None, Some(plan)) if PLANS.contains(&plan.as_str()) => train_step(settings)?,
+        (Some(op), _) => rooms::explain(rooms::find(op).map_err(Failure::Usage)?, op)?,
+        (None, Some(plan)) if PLANS.contains(&plan.as_str()) => {
+            train_step(&settings, &World::new(&settings.config).map_err(Failure::Usage)?)?
+        }
         (None, plan) => {
             let name = plan.as_deref().unwrap_or_default();
             let hint = nearest(name, PLANS).map(|near| format!("; did you mean {near}?")).unwrap_or_else(|| ".".into());
-            return Err(Error::new(format!("there is no plan {name}{hint} Plans: {}.", PLANS.join(", "))));
+            let refusal = Error::new(format!("there is no plan {name}{hint} Plans: {}.", PLANS.join(", ")));
+            return Err(Failure::Usage(refusal));
         }
     };
     stdout::write(text)?;
@@ -35,10 +42,10 @@ pub fn command(args: &ExplainArgs, settings: &Resolved) -> Result<ExitCode> {
 }
 
 /// The plan of a training step of these settings.
-fn train_step(settings: &Resolved) -> Result<String> {
-    let model = World::new(&settings.config)?.model;
+fn train_step(settings: &Resolved, world: &World) -> Result<String> {
+    let model = &world.model;
     let params = Params::<f32>::new(Arc::new(model.layout()));
-    let step = TrainStep::new(&model, &params, NoiseSource::Drawn, &Arc::new(Pool::new(1)?));
+    let step = TrainStep::new(model, &params, NoiseSource::Drawn, &Arc::new(Pool::new(1)?));
     let counts: Vec<String> = GROUPS.iter().map(|group| format!("{group} {}", params.layout.count(group))).collect();
     let mut text = format!(
         "train_step of {} (preset {}): parameters {}\n\
@@ -174,7 +181,7 @@ mod tests {
     fn the_plan_names_every_parameter_and_every_sweep() {
         let request = Request { preset: Some("debug".into()), ..Request::default() };
         let settings = resolve(&request).unwrap();
-        let text = train_step(&settings).unwrap();
+        let text = train_step(&settings, &World::new(&settings.config).unwrap()).unwrap();
         let layout = World::new(&settings.config).unwrap().model.layout();
         for group in GROUPS {
             assert!(text.contains(&format!("-- backward sweep to {group} --")), "{group}");

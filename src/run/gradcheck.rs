@@ -8,7 +8,7 @@ use super::device::Device;
 #[cfg(feature = "cuda")]
 use crate::autodiff::cuda_check;
 use crate::autodiff::gradcheck::{BOUND, Case, Outcome, check};
-use crate::base::{Error, Result};
+use crate::base::{Error, Failure, Result};
 use crate::config::nearest;
 use crate::device::Pool;
 #[cfg(feature = "cuda")]
@@ -19,41 +19,47 @@ use crate::report::Table;
 use crate::report::stdout::say;
 
 /// Runs the command.
-pub fn command(args: &GradcheckArgs) -> Result<ExitCode> {
+///
+/// # Errors
+/// An op that does not exist, a precision on the CPU, a device that is not there.
+pub fn command(args: &GradcheckArgs) -> std::result::Result<ExitCode, Failure> {
+    let cases = args.op.as_deref().map(cases_of).transpose().map_err(Failure::Usage)?;
     let pool = Arc::new(Pool::new(0)?);
-    match Device::open_in(args.device, args.precision)? {
-        Device::Cpu if args.precision.is_some() => Err(Error::new(
-            "--precision: on the CPU gradients are checked in f64; it is for --device cuda, cuda:N or emulated.",
-        )),
-        Device::Cpu => gradients(args, &pool),
+    let judged = match Device::open_in(args.device, args.precision.map(Into::into))? {
+        Device::Cpu if args.precision.is_some() => {
+            return Err(Failure::Usage(Error::new(
+                "--precision: on the CPU gradients are checked in f64; it is for --device cuda, cuda:N or emulated.",
+            )));
+        }
+        Device::Cpu => gradients(cases, &pool),
         #[cfg(feature = "cuda")]
-        Device::Cuda(kernels) => same_function(args, &pool, &kernels),
-    }
+        Device::Cuda(kernels) => same_function(cases, &pool, &kernels),
+    };
+    Ok(judged?)
 }
 
-/// Gradients against central differences.
-fn gradients(args: &GradcheckArgs, pool: &Arc<Pool>) -> Result<ExitCode> {
+/// Gradients against central differences: of these cases, or of every op and every whole loss.
+fn gradients(chosen: Option<Vec<Case>>, pool: &Arc<Pool>) -> Result<ExitCode> {
     let mut judged: Vec<(Outcome, f64)> = Vec::new();
-    match &args.op {
-        Some(name) => judged.extend(check_op(name, pool)?.into_iter().map(|outcome| (outcome, BOUND))),
-        None => {
-            judged.extend(cases().iter().map(|case| (check(case, pool), BOUND)));
-            for case in checks::whole_losses() {
-                judged.extend(checks::check(&case, pool).into_iter().map(|outcome| (outcome, checks::BOUND)));
-            }
+    let all = chosen.is_none();
+    judged.extend(chosen.unwrap_or_else(cases).iter().map(|case| (check(case, pool), BOUND)));
+    if all {
+        for case in checks::whole_losses() {
+            judged.extend(checks::check(&case, pool).into_iter().map(|outcome| (outcome, checks::BOUND)));
         }
     }
     print(&judged, "An error is the distance between gradient and slope over the largest gradient of the tensor.")
 }
 
-/// Kernels against the CPU: every op forward and backward, then whole training steps.
+/// Kernels against the CPU: these cases, or every op forward and backward, then whole training steps.
 #[cfg(feature = "cuda")]
-fn same_function(args: &GradcheckArgs, pool: &Arc<Pool>, kernels: &Arc<Kernels>) -> Result<ExitCode> {
+fn same_function(chosen: Option<Vec<Case>>, pool: &Arc<Pool>, kernels: &Arc<Kernels>) -> Result<ExitCode> {
     let mut judged: Vec<(Outcome, f64)> = Vec::new();
-    for case in args.op.as_deref().map_or_else(|| Ok(cases()), cases_of)? {
+    let all = chosen.is_none();
+    for case in chosen.unwrap_or_else(cases) {
         judged.push((cuda_check::check(&case, pool, kernels)?.outcome, cuda_check::bound(kernels.precision())));
     }
-    if args.op.is_none() && kernels.precision() == cuda::Precision::F32 {
+    if all && kernels.precision() == cuda::Precision::F32 {
         for case in checks::whole_losses() {
             let outcome = checks::check_kernels(&case, pool, kernels)?.outcome;
             judged.push((outcome, checks::KERNEL_BOUND));

@@ -17,6 +17,7 @@ pub mod eval;
 pub mod evaluate;
 pub mod explain;
 pub mod gradcheck;
+pub mod logdir;
 mod objects;
 pub mod parity;
 pub mod probes;

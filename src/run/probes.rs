@@ -19,7 +19,7 @@ use super::collect::{Actor, Collector, as_action};
 use super::evaluate::layout_seed;
 use super::world::World;
 use crate::autodiff::{Clock, Plan, Var};
-use crate::base::{Error, Result};
+use crate::base::{Error, Failure, Result};
 use crate::config::{ActorGrad, Config, Request, resolve};
 use crate::device::Pool;
 use crate::dreamer::heads;
@@ -115,13 +115,17 @@ struct Outcome {
 }
 
 /// Runs the command.
-pub fn command(args: &ProbesArgs) -> Result<ExitCode> {
+///
+/// # Errors
+/// Settings that do not exist or do not go together; a training that cannot run.
+pub fn command(args: &ProbesArgs) -> std::result::Result<ExitCode, Failure> {
     let chosen: Vec<usize> =
         (0..PROBES.len()).filter(|&i| args.only.is_empty() || args.only.iter().any(|id| PROBES[i].0 == id)).collect();
     let configs: Vec<Vec<Config>> = chosen
         .iter()
         .map(|&i| (0..args.seeds as u64).map(|seed| config(i, seed, &args.set)).collect())
-        .collect::<Result<_>>()?;
+        .collect::<Result<_>>()
+        .map_err(Failure::Usage)?;
     let jobs: Vec<(usize, Config)> =
         chosen.iter().zip(configs).flat_map(|(&i, seeds)| seeds.into_iter().map(move |c| (i, c))).collect();
     let outcomes = run_all(&jobs, args.threads)?;
@@ -177,7 +181,9 @@ fn config(probe: usize, seed: u64, set: &[String]) -> Result<Config> {
         set: changes,
         ..Request::default()
     };
-    Ok(resolve(&request)?.config)
+    let config = resolve(&request)?.config;
+    World::new(&config)?;
+    Ok(config)
 }
 
 /// Trains every job, as many at once as there are threads; outcomes in the order of the jobs.

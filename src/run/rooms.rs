@@ -10,7 +10,7 @@ use crate::device::Pool;
 use crate::ops::registry::OPS;
 
 /// A file of the floor of ops, and where the paper has what is in it.
-struct Room {
+pub(super) struct Room {
     file: &'static str,
     source: &'static str,
     paper: &'static str,
@@ -70,17 +70,19 @@ pub(super) fn file_of(op: &'static str) -> &'static str {
     ROOMS.iter().find(|room| room.ops().contains(&op)).map_or(op, |room| room.file)
 }
 
-/// The room of an op, or of a file by its name: equations, code, the gradient check run now, and where the paper has it. An unknown name is
-/// refused and the nearest named.
-pub(super) fn explain(name: &str) -> Result<String> {
-    let found = ROOMS.iter().find(|room| room.file == name || room.ops().contains(&name));
-    let room = found.ok_or_else(|| {
+/// The room of an op, or of a file by its name. An unknown name is refused and the nearest named.
+pub(super) fn find(name: &str) -> Result<&'static Room> {
+    ROOMS.iter().find(|room| room.file == name || room.ops().contains(&name)).ok_or_else(|| {
         let mut names: Vec<&str> = ROOMS.iter().flat_map(|room| std::iter::once(room.file).chain(room.ops())).collect();
         names.sort_unstable();
         names.dedup();
         let hint = nearest(name, &names).map(|near| format!("; did you mean {near}?")).unwrap_or_else(|| ".".into());
         Error::new(format!("there is no op {name}{hint} Ops: {}.", names.join(", ")))
-    })?;
+    })
+}
+
+/// What a room says of itself, asked for by this name: equations, code, the gradient check run now, and where the paper has it.
+pub(super) fn explain(room: &Room, name: &str) -> Result<String> {
     let lines = || room.source.lines();
     let equations: String = lines()
         .take_while(|line| line.starts_with("//!"))
@@ -134,11 +136,11 @@ mod tests {
         for (op, file) in
             [("sample_gaussian", "gaussian"), ("floor", "pointwise"), ("mask", "pointwise"), ("twohot_nll", "twohot")]
         {
-            let text = explain(op).unwrap();
+            let text = explain(find(op).unwrap(), op).unwrap();
             assert!(text.starts_with(&format!("# {op}: src/ops/{file}.rs\n")));
             assert!(text.contains(&format!("{op} ")) && text.contains("worst error"), "{op}");
         }
-        let error = explain("gru_cel").expect_err("a typo").to_string();
+        let error = find("gru_cel").err().expect("a typo").to_string();
         assert!(error.contains("did you mean gru_cell?"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use super::args::SearchArgs;
 use super::envs;
 use super::evaluate::{Scores, layout_seed};
 use super::world::{Split, World};
-use crate::base::{Error, Result};
+use crate::base::{Error, Failure, Result};
 use crate::config::{Request, resolve};
 use crate::env::minigrid::cell::Kind;
 use crate::env::minigrid::searcher::Searcher;
@@ -15,9 +15,12 @@ use crate::report::Table;
 use crate::report::stdout::{self, say};
 
 /// Runs the command.
-pub fn command(args: &SearchArgs) -> Result<ExitCode> {
+///
+/// # Errors
+/// Those of [`searches`]; a world that does not exist.
+pub fn command(args: &SearchArgs) -> std::result::Result<ExitCode, Failure> {
     let request = Request { flags: vec![("task", args.task.clone())], ..Request::default() };
-    let world = World::new(&resolve(&request)?.config)?;
+    let world = resolve(&request).and_then(|settings| World::new(&settings.config)).map_err(Failure::Usage)?;
     let searches = searches(&world, args.episodes, args.seed)?;
     let column = |of: fn(&Search) -> f64| searches.iter().map(of).collect::<Vec<_>>();
     say!("{}: a searcher on the {} episodes of seed {}", args.task, args.episodes, args.seed);

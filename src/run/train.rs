@@ -17,9 +17,10 @@ use super::collect::{Actor, Collector, EpisodeEnd};
 use super::device::{Device, check_cpu, instead};
 use super::dream;
 use super::evaluate::{Scores, evaluate};
+use super::logdir::{self, EPISODES};
 use super::world::World;
-use crate::base::{Error, Result, files};
-use crate::config::{self, Config, Resolved};
+use crate::base::{Error, Failure, Result, files};
+use crate::config::{self, Resolved};
 use crate::device::Pool;
 use crate::dreamer::policy::Choice;
 use crate::replay::{Manifest, Replay};
@@ -31,17 +32,25 @@ use crate::report::stdout::{self, say};
 /// Training episodes that the success on display is a mean of.
 const RECENT: usize = 100;
 
-/// Runs the command.
-pub fn command(args: &TrainArgs, settings: &Resolved) -> Result<ExitCode> {
+/// Runs the command. Settings and the log directory are checked before the first file is written.
+///
+/// # Errors
+/// Settings that do not go together, with each other or with what the log directory holds; whatever ends a run.
+pub fn command(args: &TrainArgs) -> std::result::Result<ExitCode, Failure> {
+    let settings = args.resolve().map_err(Failure::Usage)?;
+    if args.print_config {
+        stdout::write(settings.explained())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.while_stdin {
         end_with_stdin();
     }
-    let logdir = args.logdir(settings);
-    let config = &settings.config;
-    let device = Device::of_run(config)?;
+    let logdir = args.logdir(&settings);
+    let world = World::new(&settings.config).map_err(Failure::Usage)?;
+    logdir::check(&logdir, &settings.config).map_err(Failure::Usage)?;
+    let device = Device::of_run(&settings.config)?;
     let _lock = files::Lock::take(&logdir)?;
-    files::write_atomic(&logdir.join(CONFIG_FILE), settings.toml().as_bytes())?;
-    let mut run = Run::open(&logdir, config)?;
+    let mut run = Run::open(&logdir, world, &settings)?;
     let c = run.agent.world.config().clone();
     match run.learner.move_to(&run.agent, &device, args.eager) {
         Err(error) if c.device == config::Device::Auto => {
@@ -110,27 +119,39 @@ fn crossings(before: u64, after: u64, every: u64) -> u64 {
 
 impl Run {
     /// A new run, or the one that the log directory holds.
-    fn open(logdir: &Path, config: &Config) -> Result<Self> {
-        let pool = Arc::new(Pool::new(config.threads)?);
-        let world = World::new(config)?;
+    fn open(logdir: &Path, world: World, settings: &Resolved) -> Result<Self> {
+        let pool = Arc::new(Pool::new(settings.config.threads)?);
+        let assemble = |loaded| Run::assemble(logdir, world.clone(), settings, pool.clone(), loaded);
         let Some(newest) = checkpoint::load(logdir)? else {
-            return Run::assemble(logdir, world, pool, None);
+            return assemble(None);
         };
         newest.notices.iter().for_each(|notice| eprintln!("{notice}"));
         let generation = newest.generation;
-        match Run::assemble(logdir, world.clone(), pool.clone(), Some(newest)) {
+        match assemble(Some(newest)) {
             Ok(run) => Ok(run),
             Err(cause) => {
                 // An episode file may be damaged that only the newest checkpoint names.
                 let older = checkpoint::generations(logdir)?.into_iter().rev().find(|&g| g < generation);
                 let Some(older) = older else { return Err(cause) };
-                eprintln!("Checkpoint {generation} cannot be used: {cause} Going on from checkpoint {older} instead.");
-                Run::assemble(logdir, world, pool, Some(checkpoint::load_generation(logdir, older)?))
+                let run = assemble(Some(checkpoint::load_generation(logdir, older)?))?;
+                let aside = checkpoint::set_aside(logdir, generation)?;
+                eprintln!(
+                    "Checkpoint {generation} cannot be used: {cause} It is now {}. Going on from checkpoint {older} instead.",
+                    aside.display()
+                );
+                Ok(run)
             }
         }
     }
 
-    fn assemble(logdir: &Path, world: World, pool: Arc<Pool>, loaded: Option<Loaded>) -> Result<Self> {
+    /// A run from a checkpoint, or from nothing. What does not fit is refused before anything is written.
+    fn assemble(
+        logdir: &Path,
+        world: World,
+        settings: &Resolved,
+        pool: Arc<Pool>,
+        loaded: Option<Loaded>,
+    ) -> Result<Self> {
         let c = world.config().clone();
         let mut agent = Agent::new(world, pool);
         let mut learner = Learner::new(&agent);
@@ -149,7 +170,8 @@ impl Run {
             journal_state = serde_json::from_value(state["journal"].clone()).map_err(|e| decode("journal", e))?;
             open_rows = loaded.bytes.get("replay.open").map_or(&[], Vec::as_slice);
         }
-        let episodes = logdir.join("episodes");
+        files::write_atomic(&logdir.join(CONFIG_FILE), settings.toml().as_bytes())?;
+        let episodes = logdir.join(EPISODES);
         let capacity = usize::try_from(c.replay_bytes).unwrap_or(usize::MAX);
         let (replay, moved) =
             Replay::restore(agent.world.layout.clone(), c.envs, capacity, c.seed, &episodes, &manifest, open_rows)?;
@@ -210,18 +232,24 @@ impl Run {
         let mut logged = (self.steps, Instant::now());
         while self.steps < c.steps {
             let before = self.steps;
-            let actor = match before < c.prefill {
-                true => Actor::Random,
-                false => Actor::Policy { noise: c.expl_amount_at(before) },
+            let filled = self.filled();
+            let actor = match filled {
+                false => Actor::Random,
+                true => Actor::Policy { noise: c.expl_amount_at(before) },
             };
             let ends = self.collector.step(&mut self.agent, &mut self.replay, actor)?;
             self.steps += self.collector.stride(&self.agent);
             for end in ends {
                 self.log_episode(&end)?;
             }
-            let updates = if self.steps < c.prefill {
+            if before < c.prefill && self.steps >= c.prefill && !self.filled() {
+                display.println(
+                    "no episode has ended yet, and chunks = within learns from those that have: random play goes on until one has",
+                );
+            }
+            let updates = if !self.filled() {
                 0
-            } else if before < c.prefill {
+            } else if !filled {
                 c.pretrain
             } else {
                 c.train_steps * crossings(before - c.prefill, self.steps - c.prefill, c.train_every) as usize
@@ -233,7 +261,7 @@ impl Run {
             }
             self.learner.fetch(&mut self.agent, false)?;
             if crossings(before, self.steps, c.log_every) > 0 {
-                if before >= c.prefill && c.exploration() != crate::config::Exploration::None {
+                if filled && c.exploration() != crate::config::Exploration::None {
                     self.journal.add("expl_amount", c.expl_amount_at(before));
                 }
                 if updates > 0 {
@@ -244,10 +272,10 @@ impl Run {
                 logged = (self.steps, Instant::now());
                 self.journal.write_means(self.steps, &[("fps", fps)])?;
             }
-            if self.steps >= c.prefill && crossings(before, self.steps, c.eval_every) > 0 && self.steps < c.steps {
+            if self.filled() && crossings(before, self.steps, c.eval_every) > 0 && self.steps < c.steps {
                 self.test(c.eval_episodes, &mut display)?;
             }
-            if self.steps >= c.prefill && crossings(before, self.steps, c.video_every) > 0 {
+            if self.filled() && crossings(before, self.steps, c.video_every) > 0 {
                 let frames = dream::open_loop(&mut self.agent, self.steps)?;
                 self.journal.video(self.steps, "agent/openl", &frames, dream::FRAMES_PER_SECOND)?;
             }
@@ -258,6 +286,12 @@ impl Run {
         }
         display.finish();
         Ok(())
+    }
+
+    /// Whether random play is over: `prefill` is reached, and an episode has ended where only such can be drawn.
+    fn filled(&self) -> bool {
+        let c = self.agent.world.config();
+        self.steps >= c.prefill && (c.chunks != config::Chunks::Within || self.replay.finished_episodes() > 0)
     }
 
     fn log_episode(&mut self, end: &EpisodeEnd) -> Result<()> {

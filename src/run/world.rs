@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::objects::{OBJECTS, ObjectTiles};
-use crate::base::{Result, files};
+use crate::base::{Error, Result, files};
 use crate::config::{ClipRewards, Config, EvalLayouts, Observation as View};
 use crate::dreamer::{self, Model};
 use crate::env::{self, Env, VecEnv};
@@ -49,7 +49,8 @@ pub struct World {
 }
 
 impl World {
-    /// The task that the settings name; an error if it does not exist or the model does not fit it.
+    /// The task that the settings name; an error if it does not exist, if the model does not fit it, or if
+    /// `expert_episodes` asks for plans that it does not have.
     pub fn new(config: &Config) -> Result<Self> {
         let options = env::Options {
             view: match config.observation {
@@ -61,7 +62,14 @@ impl World {
             actions: (config.action_set > 0).then_some(config.action_set),
             max_steps: (config.time_limit > 0).then_some(config.time_limit),
         };
-        let spec = env::make(&config.task, &options)?.spec().clone();
+        let mut env = env::make(&config.task, &options)?;
+        if config.expert_episodes > 0 && env.expert().is_none() {
+            return Err(Error::new(format!(
+                "expert_episodes = {}: no shortest plan is known for {}; set expert_episodes = 0",
+                config.expert_episodes, config.task
+            )));
+        }
+        let spec = env.spec().clone();
         let (observation, key, kind, shape) = match spec.observation {
             env::Observation::Symbolic { height, width, classes } => (
                 dreamer::Observation::Symbolic { cells: height * width, classes: classes.to_vec() },

@@ -8,6 +8,8 @@ use super::{SettingsArgs, choice, count, device, preset_names};
 use crate::base::{Error, Result};
 use crate::config::value::Value;
 use crate::config::{self, Device, Resolved};
+use crate::env;
+use crate::run::world::World;
 
 /// `dreamer-fast bench`.
 #[derive(Debug, Clone, Args)]
@@ -24,7 +26,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "ID")]
     pub task: Option<String>,
 
-    /// Settings of the policy, for act [default: pendulum for Pendulum-v1, gridworld otherwise]
+    /// Settings of the policy, for act [default: pendulum for Pendulum-v1, probe for Probe-*, gridworld otherwise]
     #[arg(long, value_name = "NAME", value_parser = preset_names(), conflicts_with = "config")]
     pub preset: Option<String>,
 
@@ -78,8 +80,11 @@ impl BenchArgs {
             BenchMode::Act if self.config.is_some() && self.task.is_some() => {
                 Err(Error::new("--config acts on given observations, without a world: take --preset with --task"))
             }
-            BenchMode::Act if self.config.is_none() => self.settings().map(drop),
-            BenchMode::Env | BenchMode::Act => Ok(()),
+            BenchMode::Act if self.config.is_none() => World::new(&self.settings()?.config).map(drop),
+            BenchMode::Act => Ok(()),
+            BenchMode::Env => {
+                self.task.as_deref().map_or(Ok(()), |id| env::make(id, &env::Options::default()).map(drop))
+            }
             _ if self.task.is_some() => refuse("--task", "--mode env or --mode act"),
             _ if self.preset.is_some() => refuse("--preset", "--mode act"),
             _ => Ok(()),
@@ -152,7 +157,7 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "ID")]
     pub task: Option<String>,
 
-    /// Named starting point for all settings [default: pendulum for Pendulum-v1, gridworld otherwise]
+    /// Named starting point for all settings [default: pendulum for Pendulum-v1, probe for Probe-*, gridworld otherwise]
     #[arg(long, value_name = "NAME", value_parser = preset_names())]
     pub preset: Option<String>,
 
@@ -206,6 +211,7 @@ impl ProfileArgs {
         let (task, preset, set) = (self.task.clone(), self.preset.clone(), self.set.clone());
         let settings = SettingsArgs { task, preset, config: None, set }.resolve()?;
         refuse_tf32(settings.config.precision)?;
+        World::new(&settings.config)?;
         Ok(Some(settings))
     }
 }

@@ -8,7 +8,7 @@
 
 use serde_json::{Value, json};
 
-use super::play::{NOISE, Play, Row, act};
+use super::play::{NOISE, Play, Row};
 use super::stats::{Ratio, spread};
 use super::value;
 use crate::autodiff::Clock;
@@ -16,6 +16,7 @@ use crate::base::Result;
 use crate::dreamer::readout::{Readout, Step};
 use crate::env::Env;
 use crate::run::agent::Agent;
+use crate::run::collect::act;
 use crate::run::world::World;
 
 /// First rows of one play that actions are imagined from, and as many later rows.
@@ -102,7 +103,7 @@ pub fn measure(agent: &mut Agent, play: &Play) -> Result<Choices> {
     Ok(measured)
 }
 
-/// The best return after each action, without the reward of the state itself; `None` where the expert does not know the rest.
+/// The best return after each action, without the reward of the state itself; `None` where [`value::optimum`] of the rest is.
 pub fn best_returns(world: &World, env: &mut dyn Env, row: &Row) -> Result<Option<Vec<f64>>> {
     let (width, discount) = (world.model.actions.size(), world.config().discount);
     let mut best = Vec::with_capacity(width);

@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 
 use super::open_loop::reward_threshold;
-use super::play::{NOISE, Play, act};
+use super::play::{NOISE, Play};
 use super::stats::{Ratio, spread};
 use super::symbols::{GOAL, Symbols};
 use crate::autodiff::Clock;
@@ -15,6 +15,7 @@ use crate::base::Result;
 use crate::dreamer::readout::{Readout, Step};
 use crate::env::Env;
 use crate::run::agent::Agent;
+use crate::run::collect::act;
 use crate::run::world::World;
 
 /// States of one play that imagination starts from.

@@ -91,7 +91,7 @@ pub struct Diagnosis {
 
 /// Runs the command.
 pub fn command(args: &DiagnoseArgs) -> Result<ExitCode> {
-    let (mut agent, loaded) = restored(&args.logdir)?;
+    let (mut agent, loaded) = restored(&args.logdir, args.threads)?;
     let diagnosis = diagnose(&mut agent, &loaded, &args.logdir, args.episodes, args.horizon)?;
     let out = args.out.clone().unwrap_or_else(|| args.logdir.join("diagnose"));
     write(&diagnosis, &out)?;
@@ -112,6 +112,8 @@ pub fn diagnose(
     episodes: usize,
     horizon: usize,
 ) -> Result<Diagnosis> {
+    // First, since an episode file that cannot be read is better known at once.
+    let batches = batches::measure(agent, logdir, loaded)?;
     let mut plays = Vec::new();
     for player in [Player::Sampled, Player::Greedy, Player::Expert] {
         if player.exists(&agent.world)? {
@@ -138,7 +140,7 @@ pub fn diagnose(
         actions: actions.discrete().then(|| actions.size()),
         plays: measured,
         random,
-        batches: batches::measure(agent, logdir, loaded)?,
+        batches,
     })
 }
 

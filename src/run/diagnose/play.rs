@@ -8,7 +8,7 @@ use crate::dreamer::readout::{Readout, Step};
 use crate::env::{Env, Outcome, VecEnv};
 use crate::replay::Obs;
 use crate::run::agent::Agent;
-use crate::run::collect::{as_action, random_action};
+use crate::run::collect::{act, random_action};
 use crate::run::world::World;
 
 /// Episodes played side by side.
@@ -63,10 +63,14 @@ impl Player {
         if self == Player::Greedy { Choice::Mode } else { Choice::Sample }
     }
 
-    /// Whether there is such a player in a world; an expert only where a shortest plan can be promised.
+    /// Whether there is such a player in a world; an expert only where a shortest plan can be promised, and not where each of its actions would be
+    /// repeated.
     pub fn exists(self, world: &World) -> Result<bool> {
         if self != Player::Expert {
             return Ok(true);
+        }
+        if world.config().action_repeat > 1 {
+            return Ok(false);
         }
         let mut envs = world.envs(1)?;
         world.reset(envs.env_mut(0), Some(layout_seed(0)), world.judged_by());
@@ -167,19 +171,6 @@ pub fn see(world: &World, env: &dyn Env, out: &mut [f32]) {
         env.write_bytes(&mut bytes);
         world.encode(Obs::Bytes(&bytes), out);
     }
-}
-
-/// One action of a network `[A]`, repeated as the settings say.
-pub fn act(world: &World, env: &mut dyn Env, action: &[f32]) -> Outcome {
-    let chosen = as_action(&world.model.actions, action);
-    let mut outcome = env.step(chosen);
-    for _ in 1..world.config().action_repeat {
-        if !outcome.ended() {
-            let more = env.step(chosen);
-            outcome = Outcome { reward: outcome.reward + more.reward, ..more };
-        }
-    }
-    outcome
 }
 
 /// Plays `count` episodes.

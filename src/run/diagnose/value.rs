@@ -6,11 +6,12 @@
 
 use serde_json::{Value, json};
 
-use super::play::{Play, Row, act};
+use super::play::{Play, Row};
 use super::stats::{explained_variance, mean, spread};
 use crate::base::Result;
 use crate::env::Env;
 use crate::run::agent::Agent;
+use crate::run::collect::act;
 use crate::run::world::World;
 
 /// States of one play that the expert plans from.
@@ -36,9 +37,12 @@ pub fn returns(rewards: &[f64], discount: f64) -> Vec<f64> {
     out
 }
 
-/// The optimal return from a row on: its own reward and those of a shortest plan, discounted. `None` where there is no expert or no plan. A plan
-/// that the time limit cuts earns nothing more.
+/// The optimal return from a row on: its own reward and those of a shortest plan, discounted. `None` where there is no expert or no plan, or
+/// where an action is repeated and a plan is in other steps. A plan that the time limit cuts earns nothing more.
 pub fn optimum(world: &World, env: &mut dyn Env, row: &Row) -> Result<Option<f64>> {
+    if world.config().action_repeat > 1 {
+        return Ok(None);
+    }
     if row.terminated {
         return Ok(Some(row.reward));
     }

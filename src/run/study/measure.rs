@@ -4,10 +4,10 @@ use super::plan::Cell;
 use super::record::{Folder, Record, Score, Unseen, training};
 use crate::base::{Philox, Result, files, philox::stream};
 use crate::dreamer::policy::Choice;
-use crate::env::{Action, Env};
+use crate::env::Action;
 use crate::report::picture;
 use crate::run::agent::Agent;
-use crate::run::collect::{as_action, random_action};
+use crate::run::collect::{act, random_action};
 use crate::run::dream;
 use crate::run::eval::trained;
 use crate::run::evaluate::{Scores, evaluate, layout_seed};
@@ -102,7 +102,7 @@ fn play_at_random(agent: &Agent, episodes: usize, split: Split) -> Result<Scores
         let (mut total, mut length) = (0.0, 0);
         let success = loop {
             random_action(&actions, &mut rng, &mut action);
-            let outcome = repeated(&agent.world, env, as_action(&actions, &action));
+            let outcome = act(&agent.world, env, &action);
             total += outcome.reward;
             length += 1;
             if outcome.ended() {
@@ -114,18 +114,6 @@ fn play_at_random(agent: &Agent, episodes: usize, split: Split) -> Result<Scores
         scores.successes.push(f64::from(u8::from(success)));
     }
     Ok(scores)
-}
-
-/// One action of the agent: `action_repeat` steps, their rewards added, or fewer where the episode ends.
-fn repeated(world: &World, env: &mut dyn Env, action: Action) -> crate::env::Outcome {
-    let mut outcome = env.step(action);
-    for _ in 1..world.config().action_repeat {
-        if !outcome.ended() {
-            let more = env.step(action);
-            outcome = crate::env::Outcome { reward: outcome.reward + more.reward, ..more };
-        }
-    }
-    outcome
 }
 
 /// Steps of the expert in the episodes of [`evaluate`]; `None` where there is no expert, or an episode that it does not solve.

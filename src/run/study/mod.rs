@@ -22,21 +22,20 @@ use self::plan::{Cell, Plan};
 use self::record::{Folder, Record};
 use self::runner::Runner;
 use super::args::StudyArgs;
-use crate::base::{Error, Result, files};
+use crate::base::{Error, Failure, Result, files};
 use crate::report::Table;
 use crate::report::stdout::{self, say};
 
 /// Runs the command.
-pub fn command(args: &StudyArgs) -> Result<ExitCode> {
-    let plan = Plan::load(&args.plan)?;
-    let cells = plan.cells().map_err(|error| error.context(args.plan.display()))?;
+///
+/// # Errors
+/// A plan that cannot be read or that names what does not exist; results that cannot be read or written. A training that fails is none.
+pub fn command(args: &StudyArgs) -> std::result::Result<ExitCode, Failure> {
+    let (plan, cells) = understood(args).map_err(Failure::Usage)?;
     let folder = Folder(args.out.clone());
-    if let Some(name) = args.only.iter().find(|name| cells.iter().all(|cell| cell.name != **name)) {
-        return Err(Error::new(format!("--only {name}: the plan has no such cell; --list shows those that it has")));
-    }
     let chosen: Vec<&Cell> = cells.iter().filter(|c| args.only.is_empty() || args.only.contains(&c.name)).collect();
     if args.list {
-        return list(&plan, &chosen, &folder);
+        return Ok(list(&plan, &chosen, &folder)?);
     }
     let mut failed = 0;
     if !args.report_only {
@@ -46,6 +45,16 @@ pub fn command(args: &StudyArgs) -> Result<ExitCode> {
     report::write(&plan, &cells, &folder, &args.plan)?;
     say!("{}", folder.report().display());
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The plan and its cells, when everything exists that plan and flags name.
+fn understood(args: &StudyArgs) -> Result<(Plan, Vec<Cell>)> {
+    let plan = Plan::load(&args.plan)?;
+    let cells = plan.cells().map_err(|error| error.context(args.plan.display()))?;
+    if let Some(name) = args.only.iter().find(|name| cells.iter().all(|cell| cell.name != **name)) {
+        return Err(Error::new(format!("--only {name}: the plan has no such cell; --list shows those that it has")));
+    }
+    Ok((plan, cells))
 }
 
 /// Runs what is missing; returns how many cells failed.

@@ -30,6 +30,7 @@ use serde::Deserialize;
 use crate::base::{Error, Result, files};
 use crate::config::resolve::plain;
 use crate::config::{Config, KEYS, Request, Resolved, resolve};
+use crate::env;
 
 /// The switch that changes nothing.
 pub const NONE: &str = "none";
@@ -188,7 +189,7 @@ impl Plan {
     /// Every cell once, in the order of the blocks.
     ///
     /// # Errors
-    /// A block names a task or a switch that the plan has not, or settings that do not go together.
+    /// A block names a task or a switch that the plan has not, a world that does not exist, or settings that do not go together.
     pub fn cells(&self) -> Result<Vec<Cell>> {
         let mut cells: Vec<Cell> = Vec::new();
         for block in &self.blocks {
@@ -249,7 +250,8 @@ fn cell(
     words.extend(flags.iter().flat_map(|(key, text)| [format!("--{key}"), text.clone()]));
     words.extend(set.iter().flat_map(|pair| ["--set".to_string(), pair.clone()]));
     let request = Request { preset: Some(preset.to_string()), flags: flags.to_vec(), set, ..Request::default() };
-    let resolved = resolve(&request).map_err(|error| error.context(format_args!("cell {name}")))?;
+    let known = env::make(&task.id, &env::Options::default());
+    let resolved = known.and_then(|_| resolve(&request)).map_err(|error| error.context(format_args!("cell {name}")))?;
     let checksum = checksum(&resolved);
     Ok(Cell {
         name,
@@ -346,6 +348,11 @@ seeds = [1, 2]
                 .contains("the task \"full\", but the plan defines only: empty")
         );
         assert!(refusal("\"short\"]", "\"long\"]").contains("the switch \"long\""));
+        let text = refusal("Empty-5x5-v0", "Emty-5x5-v0");
+        assert!(
+            text.contains("cell empty-debug-seed0") && text.contains("did you mean MiniGrid-Empty-5x5-v0?"),
+            "{text}"
+        );
         assert!(refusal("horizon = 3", "horizn = 3").contains("did you mean \"horizon\"?"));
         assert!(refusal("[\"debug\"]", "[\"debgu\"]").contains("there is no preset \"debgu\""));
         assert!(refusal("steps = 600", "stps = 600").contains("stps"));

@@ -13,8 +13,9 @@ use super::measure::measure;
 use super::plan::Cell;
 use super::record::{Folder, Record};
 use crate::base::{Error, Result, files};
-use crate::config::{Resolved, check_resume};
+use crate::config::{Config, Resolved, check_resume};
 use crate::run::args::CONFIG_FILE;
+use crate::run::checkpoint;
 
 /// Lines of a child's standard error that are shown when it fails.
 const LAST_LINES: usize = 8;
@@ -106,14 +107,15 @@ fn pass_on(child: &mut Child, name: &str) -> VecDeque<String> {
     last
 }
 
-/// A run under this name that other settings made is renamed, so that this one begins anew and nothing is lost.
+/// A run under this name that other settings made, or that has gone further than the plan says, is renamed, so that this one begins anew and nothing is lost.
 fn set_aside_another(logdir: &Path, cell: &Cell) -> Result<()> {
     let path = logdir.join(CONFIG_FILE);
     if !files::exists(&path) {
         return Ok(());
     }
-    let same = Resolved::load(&path).and_then(|stored| check_resume(&stored.config, &cell.config));
-    if same.is_ok() {
+    let stored = Resolved::load(&path);
+    let trained = checkpoint::load(logdir)?.and_then(|saved| saved.state["steps"].as_u64());
+    if stored.is_ok_and(|stored| is_begun_by(&stored.config, trained.unwrap_or(0), &cell.config)) {
         return Ok(());
     }
     let name = |n: u32| logdir.with_file_name(format!("{}.before{n}", cell.name));
@@ -123,8 +125,35 @@ fn set_aside_another(logdir: &Path, cell: &Cell) -> Result<()> {
     Ok(())
 }
 
+/// Whether a run of these settings that has trained for so many steps is the beginning of what is `asked`: by the same settings, no further than
+/// that goes, and with the learning rates of a run of that many steps.
+fn is_begun_by(stored: &Config, trained: u64, asked: &Config) -> bool {
+    let stride = (asked.envs * asked.action_repeat) as u64;
+    let same_rates = asked.lr_anneal == 0.0 || stored.steps == asked.steps;
+    check_resume(stored, asked).is_ok() && trained < asked.steps + stride && same_rates
+}
+
 fn in_words(record: &Record) -> String {
     let success = record.greedy.success.map_or(String::new(), |s| format!("success {:.1} %, ", 100.0 * s));
     let path = record.excess_path.map_or(String::new(), |e| format!(", {e:.1} steps beyond the shortest path"));
     format!("finished: {success}return {:.3}, length {:.1}{path}", record.greedy.total, record.greedy.length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_goes_on_only_where_a_new_one_would_come_to_the_same() {
+        // Stopped at 304, the first multiple of 16 from 300 on.
+        let stored = Config { steps: 300, envs: 16, ..Config::default() };
+        let begins = |trained, asked: &Config| is_begun_by(&stored, trained, asked);
+        let asked = |steps| Config { steps, ..stored.clone() };
+        assert!(begins(304, &asked(300)) && begins(304, &asked(400)) && begins(200, &asked(250)));
+        assert!(!begins(304, &asked(288)), "it has trained for more than is asked");
+        assert!(!begins(0, &Config { seed: 1, ..asked(300) }));
+        // The rates fall by the end of the run, so one of another length has had others.
+        let annealed = |steps| Config { lr_anneal: 0.5, ..asked(steps) };
+        assert!(is_begun_by(&annealed(300), 304, &annealed(300)) && !is_begun_by(&annealed(300), 304, &annealed(400)));
+    }
 }
