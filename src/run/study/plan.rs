@@ -30,7 +30,7 @@ use serde::Deserialize;
 use crate::base::{Error, Result, files};
 use crate::config::resolve::plain;
 use crate::config::{Config, KEYS, Request, Resolved, resolve};
-use crate::env;
+use crate::run::world::World;
 
 /// The switch that changes nothing.
 pub const NONE: &str = "none";
@@ -250,8 +250,9 @@ fn cell(
     words.extend(flags.iter().flat_map(|(key, text)| [format!("--{key}"), text.clone()]));
     words.extend(set.iter().flat_map(|pair| ["--set".to_string(), pair.clone()]));
     let request = Request { preset: Some(preset.to_string()), flags: flags.to_vec(), set, ..Request::default() };
-    let known = env::make(&task.id, &env::Options::default());
-    let resolved = known.and_then(|_| resolve(&request)).map_err(|error| error.context(format_args!("cell {name}")))?;
+    let resolved = resolve(&request)
+        .and_then(|resolved| World::new(&resolved.config).map(|_| resolved))
+        .map_err(|error| error.context(format_args!("cell {name}")))?;
     let checksum = checksum(&resolved);
     Ok(Cell {
         name,
