@@ -117,7 +117,7 @@ const MOST: usize = 32;
 #[derive(Default)]
 pub(super) struct Rollouts {
     tables: Vec<Buffer<u64>>,
-    /// Transposed weights, by the address of the weights.
+    /// Transposed weights, by the address of the weights, their rows and their columns: another part of the same weights may begin at the same place.
     transposed: BTreeMap<[u64; 3], Buffer<f32>>,
     notes: Vec<String>,
 }

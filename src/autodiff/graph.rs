@@ -254,6 +254,13 @@ impl<R: Real> Graph<R> {
         *self.shape(x).last().expect("a shape has at least one axis")
     }
 
+    /// Half the size of the last axis, of a tensor whose rows are two halves.
+    pub fn half_width(&self, x: Var) -> usize {
+        let width = self.width(x);
+        assert!(width.is_multiple_of(2), "a row of {width} numbers has no two halves");
+        width / 2
+    }
+
     /// Number of rows: elements over the size of the last axis.
     pub fn height(&self, x: Var) -> usize {
         self.len(x) / self.width(x)

@@ -37,8 +37,7 @@ pub struct Gaussian {
 impl<R: Real> Graph<R> {
     /// (N1) (N2): the distribution that a [.., 2 S] describes.
     pub fn gaussian(&mut self, a: Var, min_std: f64) -> Gaussian {
-        let (rows, s) = (self.height(a), self.width(a) / 2);
-        assert!(self.width(a).is_multiple_of(2), "gaussian: a row of {} numbers has no two halves", self.width(a));
+        let (rows, s) = (self.height(a), self.half_width(a));
         let shape = self.with_width(a, s);
         let [mean, std] = self.call(Normal { rows, s, min_std, sample: false }, &[a], [&shape, &shape]);
         Gaussian { mean, std }
@@ -46,8 +45,7 @@ impl<R: Real> Graph<R> {
 
     /// (N1) to (N3): the distribution and a sample of it, moved by the noise eps [.., S].
     pub fn sample_gaussian(&mut self, a: Var, eps: Var, min_std: f64) -> (Gaussian, Var) {
-        let (rows, s) = (self.height(a), self.width(a) / 2);
-        assert!(self.width(a).is_multiple_of(2), "gaussian: a row of {} numbers has no two halves", self.width(a));
+        let (rows, s) = (self.height(a), self.half_width(a));
         assert_eq!(
             self.len(eps),
             rows * s,

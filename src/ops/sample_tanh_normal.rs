@@ -40,12 +40,7 @@ pub struct TanhNormal {
 impl<R: Real> Graph<R> {
     /// (mean, std, action), each [.., A], from a [.., 2 A] and noise eps [.., A]. No gradient flows through the mean and the standard deviation.
     pub fn sample_tanh_normal(&mut self, a: Var, eps: Var, constants: TanhNormal) -> (Var, Var, Var) {
-        let (rows, n) = (self.height(a), self.width(a) / 2);
-        assert!(
-            self.width(a).is_multiple_of(2),
-            "sample_tanh_normal: a row of {} numbers has no two halves",
-            self.width(a)
-        );
+        let (rows, n) = (self.height(a), self.half_width(a));
         assert_eq!(
             self.len(eps),
             rows * n,
