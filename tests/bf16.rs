@@ -3,6 +3,7 @@
 //!
 //! The level is fixed for a process, so `every_level` runs this file again in child processes at the lower levels.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use dreamer_fast::base::Philox;
@@ -133,9 +134,14 @@ fn windows(kernel: usize, stride: usize, channels: usize, size: usize, image: &[
 
 #[test]
 fn windows_in_the_image_are_those_that_were_gathered() {
-    for [kernel, stride, channels, size, n] in
-        [[4, 2, 3, 12, 5], [5, 2, 4, 13, 40], [6, 2, 3, 20, 16], [3, 1, 2, 9, 33]]
-    {
+    for [kernel, stride, channels, size, n] in [
+        [4, 2, 3, 12, 5],
+        [5, 2, 4, 13, 40],
+        [6, 2, 3, 20, 16],
+        [3, 1, 2, 9, 33],
+        [4, 2, 36, 14, 70],
+        [4, 2, 2, 70, 40],
+    ] {
         let image = matrix(20, 1, size * size * channels, size * size * channels);
         let (sliding, rows) = windows(kernel, stride, channels, size, &image);
         let (m, k) = (sliding.rows(), sliding.columns());
@@ -148,13 +154,24 @@ fn windows_in_the_image_are_those_that_were_gathered() {
         gemm::copy_image(Bf16, &image, &mut pairs);
         gemm::gemm_windows(Bf16, &sliding, 0..k, k, n, &pairs, &panels, &mut c, false, [&[]; 2]);
         assert_eq!(bits(&c), bits(&gathered), "{name}");
+        let old = matrix(24, m, n, n);
+        c.clone_from(&old);
+        gemm::gemm_windows(Bf16, &sliding, 0..k, k, n, &pairs, &panels, &mut c, true, [&[]; 2]);
+        let (a, b) = (|i: usize, p: usize| rows[i * k + p], matrix(21, k, n, n));
+        assert_product(&name, [m, n, k], a, |p, j| b[p * n + j], |i, j| old[i * n + j], &c);
 
         let (dy, old) = (matrix(22, m, n, n), matrix(23, k, n, n));
         let mut c = old.clone();
         let mut pairs = vec![f32::NAN; image.len()];
         gemm::copy_image_tn(Bf16, sliding.step, &image, &mut pairs);
-        gemm::gemm_windows_tn(Bf16, &sliding, n, &pairs, &dy, &mut c, [&[], &[]]);
-        assert_product(&name, [k, n, m], |i, p| rows[p * k + i], |p, j| dy[p * n + j], |i, j| old[i * n + j], &c);
+        gemm::gemm_windows_tn(Bf16, &sliding, n, &pairs, &dy, &mut c, false, [&[], &[]]);
+        let (x_at, dy_at) = (|p: usize, i: usize| rows[p * k + i], |p: usize, j: usize| dy[p * n + j]);
+        assert_product(&name, [k, n, m], |i, p| x_at(p, i), dy_at, |i, j| old[i * n + j], &c);
+        if gemm::transposes(Bf16) {
+            c.clone_from(&old);
+            gemm::gemm_windows_tn(Bf16, &sliding, n, &pairs, &dy, &mut c, true, [&[], &[]]);
+            assert_product(&name, [n, k, m], |j, p| dy_at(p, j), x_at, |j, i| old[j * k + i], &c);
+        }
     }
 }
 
@@ -175,13 +192,34 @@ fn a_table_packs_what_it_lists() {
     assert_eq!(bits(&out), bits(&packed(&listed, k, n, n)));
 }
 
-/// `round(sum + a b)` in f64, which holds products of bf16 and enough of a sum to round it.
-fn fused(sum: f32, a: f32, b: f32) -> f32 {
-    let sum = (f64::from(sum) + f64::from(rounded(a)) * f64::from(rounded(b))) as f32;
+/// A sum below the smallest normal number is a zero.
+fn flushed(sum: f32) -> f32 {
     if sum.abs() < f32::MIN_POSITIVE { 0.0_f32.copysign(sum) } else { sum }
 }
 
-/// The promise that makes bits independent of the processor: the odd step of a pair first, each step rounded once.
+/// `round(sum + a b)` in f64, which holds products of bf16 and enough of a sum to round it.
+fn fused(sum: f32, a: f32, b: f32) -> f32 {
+    flushed((f64::from(sum) + f64::from(rounded(a)) * f64::from(rounded(b))) as f32)
+}
+
+/// The sum of `a b` over `steps` in one chain: the odd step of a pair first, each step rounded once.
+fn chain(steps: Range<usize>, a: &dyn Fn(usize) -> f32, b: &dyn Fn(usize) -> f32) -> f32 {
+    steps.clone().step_by(2).fold(0.0, |sum, p| {
+        let odd = if p + 1 < steps.end { fused(sum, a(p + 1), b(p + 1)) } else { sum };
+        fused(odd, a(p), b(p))
+    })
+}
+
+/// The same sum by tiles of AMX: of 32 steps at a time, even and odd ones in a chain each, which are added to each other and then to
+/// what there is.
+fn tiles(steps: usize, a: &dyn Fn(usize) -> f32, b: &dyn Fn(usize) -> f32) -> f32 {
+    (0..steps).step_by(32).fold(0.0, |sum, start| {
+        let of = |first: usize| (first..(start + 32).min(steps)).step_by(2).fold(0.0, |s, p| fused(s, a(p), b(p)));
+        flushed(sum + flushed(of(start) + of(start + 1)))
+    })
+}
+
+/// The promise that makes bits independent of the processor, and the one for AMX.
 #[test]
 fn every_bit_is_as_promised() {
     let (m, n, k) = (29, 37, 2 * HEIGHT + 5);
@@ -192,12 +230,6 @@ fn every_bit_is_as_promised() {
         data.iter().map(|x| x * 10.0_f32.powi(-(random.below(26) as i32))).collect()
     };
     let (a, b) = (scaled(7, m, k), scaled(8, k, n));
-    let chain = |steps: std::ops::Range<usize>, a: &dyn Fn(usize) -> f32, b: &dyn Fn(usize) -> f32| {
-        steps.clone().step_by(2).fold(0.0, |sum, p| {
-            let odd = if p + 1 < steps.end { fused(sum, a(p + 1), b(p + 1)) } else { sum };
-            fused(odd, a(p), b(p))
-        })
-    };
     let mut c = vec![f32::NAN; m * n];
     gemm::gemm_packed(Bf16, m, n, k, &a, k, &packed(&b, k, n, n), &mut c, n, false);
     let x: Vec<f32> = (0..k * m).map(|at| a[at % m * k + at / m]).collect();
@@ -206,9 +238,14 @@ fn every_bit_is_as_promised() {
     for i in 0..m {
         for j in 0..n {
             let (a, b) = (|p: usize| a[i * k + p], |p: usize| b[p * n + j]);
-            assert_eq!(c[i * n + j].to_bits(), chain(0..k, &a, &b).to_bits(), "[{i}, {j}]");
-            let blocks = (0..k).step_by(HEIGHT).map(|start| chain(start..(start + HEIGHT).min(k), &a, &b));
-            assert_eq!(gradient[i * n + j].to_bits(), blocks.fold(0.0_f32, |s, x| s + x).to_bits(), "tn [{i}, {j}]");
+            let [product, weights] = if level() == Level::Amx {
+                [tiles(k, &a, &b); 2]
+            } else {
+                let blocks = (0..k).step_by(HEIGHT).map(|start| chain(start..(start + HEIGHT).min(k), &a, &b));
+                [chain(0..k, &a, &b), blocks.fold(0.0_f32, |s, x| s + x)]
+            };
+            assert_eq!(c[i * n + j].to_bits(), product.to_bits(), "[{i}, {j}]");
+            assert_eq!(gradient[i * n + j].to_bits(), weights.to_bits(), "tn [{i}, {j}]");
         }
     }
 }
@@ -350,7 +387,7 @@ fn a_run_keeps_its_precision() {
     assert!(check_resume(&stored, &stored.clone()).is_ok());
 }
 
-/// FNV-1a of the bits of a weight gradient and of a step: the same at every level.
+/// FNV-1a of the bits of a weight gradient and of a product: the same at every level but AMX.
 fn hash() -> u64 {
     let (x, dy) = (matrix(13, 300, 45, 45), matrix(14, 300, 70, 70));
     let mut c = vec![0.0; 45 * 70];
@@ -363,7 +400,8 @@ fn hash() -> u64 {
 
 #[test]
 fn the_level_changes_no_bit() {
-    assert_eq!(hash(), 0x7926_75d5_db05_d4ae, "at {:?}: {:#x}", level(), hash());
+    let wanted = if level() == Level::Amx { 0xe4ec_edd8_a5ba_991a } else { 0x7926_75d5_db05_d4ae };
+    assert_eq!(hash(), wanted, "at {:?}: {:#x}", level(), hash());
 }
 
 #[test]
@@ -372,8 +410,8 @@ fn every_level() {
         println!("skipped: DREAMER_SIMD is set, this process is one of the levels");
         return;
     }
-    for (name, lower) in [("portable", Level::Portable), ("avx2", Level::Avx2), ("avx512", Level::Avx512)] {
-        if lower >= level() {
+    for name in ["portable", "avx2", "avx512", "avx512bf16"] {
+        if Level::named(name).unwrap() >= level() {
             println!("skipped {name}: this process runs at {:?}", level());
             continue;
         }

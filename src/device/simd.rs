@@ -28,6 +28,9 @@ pub enum Level {
     /// The same, and products of bf16 pairs (AVX512-BF16), which [`Precision::Bf16`](super::gemm::Precision::Bf16) uses. Everything
     /// else runs as at [`Level::Avx512`] and has its bits.
     Avx512Bf16,
+    /// The same, and products of tiles of bf16 (AMX), of which [`Precision::Bf16`](super::gemm::Precision::Bf16) is made: at this level its
+    /// bits are others. On Linux.
+    Amx,
 }
 
 impl Level {
@@ -46,7 +49,13 @@ impl Level {
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl");
             match (avx2, avx512) {
-                (true, true) if is_x86_feature_detected!("avx512bf16") => Level::Avx512Bf16,
+                (true, true) if is_x86_feature_detected!("avx512bf16") => {
+                    if amx() {
+                        Level::Amx
+                    } else {
+                        Level::Avx512Bf16
+                    }
+                }
                 (true, true) => Level::Avx512,
                 (true, false) => Level::Avx2,
                 (false, _) => Level::Portable,
@@ -63,9 +72,30 @@ impl Level {
             "avx2" => Some(Level::Avx2),
             "avx512" => Some(Level::Avx512),
             "avx512bf16" => Some(Level::Avx512Bf16),
+            "amx" => Some(Level::Amx),
             _ => None,
         }
     }
+}
+
+/// Whether the processor has AMX with bf16, and the system lets this process use its registers: Linux has to be asked once, for all
+/// threads.
+#[cfg(target_arch = "x86_64")]
+fn amx() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use std::arch::x86_64::{__cpuid, __cpuid_count};
+        /// `ARCH_REQ_XCOMP_PERM` of Linux, and the state component of the tiles' data.
+        const REQUEST: (libc::c_int, libc::c_ulong) = (0x1023, 18);
+        /// AMX-BF16 and AMX-TILE in EDX of leaf 7.
+        const TILES: u32 = 1 << 22 | 1 << 24;
+        // The leaf is there where the processor has AVX-512.
+        let has = __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & TILES == TILES;
+        // SAFETY: the call reads no memory of this process.
+        has && unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST.0, REQUEST.1) == 0 }
+    }
+    #[cfg(not(target_os = "linux"))]
+    false
 }
 
 /// Refuses a word in the environment variable `DREAMER_SIMD` that is no level.
@@ -81,12 +111,14 @@ fn wanted() -> Result<Option<Level>> {
     let Some(name) = std::env::var_os("DREAMER_SIMD") else { return Ok(None) };
     let level = name.to_str().and_then(Level::named);
     level.map(Some).ok_or_else(|| {
-        Error::new(format!("DREAMER_SIMD is {name:?}: set it to portable, avx2, avx512 or avx512bf16, or unset it"))
+        Error::new(format!(
+            "DREAMER_SIMD is {name:?}: set it to portable, avx2, avx512, avx512bf16 or amx, or unset it"
+        ))
     })
 }
 
 /// The level in use: the highest one of this processor, or a lower one if the environment variable `DREAMER_SIMD` names it
-/// (`portable`, `avx2`, `avx512`, `avx512bf16`). Decided at the first call and constant from then on, since packed matrices depend on it.
+/// (`portable`, `avx2`, `avx512`, `avx512bf16`, `amx`). Decided at the first call and constant from then on, since packed matrices depend on it.
 ///
 /// # Panics
 /// If `DREAMER_SIMD` holds any other word, see [`check`].
@@ -121,7 +153,7 @@ pub fn with_level<T>(f: impl FnOnce() -> T) -> T {
         Level::Avx2 => unsafe { with_avx2(f) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 | Level::Avx512Bf16 => unsafe { with_avx512(f) },
+        Level::Avx512 | Level::Avx512Bf16 | Level::Amx => unsafe { with_avx512(f) },
         #[cfg(not(target_arch = "x86_64"))]
         other => unreachable!("{other:?} exists on x86-64 only"),
     }
@@ -150,7 +182,7 @@ pub unsafe fn with_avx512<T>(f: impl FnOnce() -> T) -> T {
 /// Runs `f` compiled for AVX-512 with AVX512-BF16.
 ///
 /// # Safety
-/// The processor must be at [`Level::Avx512Bf16`].
+/// The processor must be at [`Level::Avx512Bf16`] or above.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt")]
 pub unsafe fn with_avx512_bf16<T>(f: impl FnOnce() -> T) -> T {
@@ -196,7 +228,7 @@ mod tests {
     /// The level is fixed for a process, so the other test runs again in child processes.
     #[test]
     fn every_level() {
-        for name in ["portable", "avx2", "avx512"] {
+        for name in ["portable", "avx2", "avx512", "avx512bf16"] {
             if Level::named(name).unwrap() > Level::detect() {
                 println!("skipped {name}: this processor has {:?}", Level::detect());
                 continue;

@@ -83,19 +83,7 @@ pub(super) fn gradient<R: Real>(
     mut then: impl FnMut(&[R], &[R]),
 ) {
     if let Some(sliding) = sliding(precision, w) {
-        for i in 0..images.len() / w.image() {
-            let ([image, next], [dy, next_dy]) = (with_next(images, w.image(), i), with_next(dy, w.count() * n, i));
-            let operand = match precision {
-                Precision::Full => image,
-                Precision::Bf16 => {
-                    let pairs = &mut scratch[..w.image()];
-                    gemm::copy_image_tn(precision, sliding.step, image, pairs);
-                    pairs
-                }
-            };
-            gemm::gemm_windows_tn(precision, &sliding, n, operand, dy, db, [next, next_dy]);
-            then(image, dy);
-        }
+        gradient_in_images(precision, w, sliding, n, images, dy, db, false, scratch, then);
         return;
     }
     for (images, dy) in images.chunks(w.block() * w.image()).zip(dy.chunks(w.block() * w.count() * n)) {
@@ -116,20 +104,54 @@ pub(super) fn gradient_transposed<R: Real>(
     scratch: &mut [R],
     mut then: impl FnMut(&[R], &[R]),
 ) {
-    if sliding(precision, w).is_some() {
-        // The other way round, Y has few columns, which fill vectors better than the windows do.
-        let (turned, scratch) = scratch.split_at_mut(n * w.patch());
-        turned.fill(R::ZERO);
-        gradient(precision, w, n, images, y, turned, scratch, then);
-        for (j, db) in db.chunks_exact_mut(w.patch()).enumerate() {
-            db.iter_mut().zip(turned.chunks_exact(n)).for_each(|(db, turned)| *db += turned[j]);
+    match sliding(precision, w) {
+        Some(sliding) if gemm::transposes(precision) => {
+            gradient_in_images(precision, w, sliding, n, images, y, db, true, scratch, then);
         }
-        return;
+        Some(sliding) => {
+            // The other way round, Y has few columns, which fill vectors better than the windows do.
+            let (turned, scratch) = scratch.split_at_mut(n * w.patch());
+            turned.fill(R::ZERO);
+            gradient_in_images(precision, w, sliding, n, images, y, turned, false, scratch, then);
+            for (j, db) in db.chunks_exact_mut(w.patch()).enumerate() {
+                db.iter_mut().zip(turned.chunks_exact(n)).for_each(|(db, turned)| *db += turned[j]);
+            }
+        }
+        None => {
+            for (images, y) in images.chunks(w.block() * w.image()).zip(y.chunks(w.block() * w.count() * n)) {
+                let patches = gathered(w, images, scratch);
+                gemm::gemm_tn(precision, 0..n, w.patch(), y.len() / n, y, n, patches, w.patch(), db, w.patch());
+                then(images, y);
+            }
+        }
     }
-    for (images, y) in images.chunks(w.block() * w.image()).zip(y.chunks(w.block() * w.count() * n)) {
-        let patches = gathered(w, images, scratch);
-        gemm::gemm_tn(precision, 0..n, w.patch(), y.len() / n, y, n, patches, w.patch(), db, w.patch());
-        then(images, y);
+}
+
+/// [`gradient`], or with `transposed` [`gradient_transposed`], by windows in the images.
+fn gradient_in_images<R: Real>(
+    precision: Precision,
+    w: &Windows,
+    sliding: Sliding,
+    n: usize,
+    images: &[R],
+    dy: &[R],
+    db: &mut [R],
+    transposed: bool,
+    scratch: &mut [R],
+    mut then: impl FnMut(&[R], &[R]),
+) {
+    for i in 0..images.len() / w.image() {
+        let ([image, next], [dy, next_dy]) = (with_next(images, w.image(), i), with_next(dy, w.count() * n, i));
+        let operand = match precision {
+            Precision::Full => image,
+            Precision::Bf16 => {
+                let pairs = &mut scratch[..w.image()];
+                gemm::copy_image_tn(precision, sliding.step, image, pairs);
+                pairs
+            }
+        };
+        gemm::gemm_windows_tn(precision, &sliding, n, operand, dy, db, transposed, [next, next_dy]);
+        then(image, dy);
     }
 }
 
@@ -351,7 +373,7 @@ mod tests {
     #[test]
     fn every_level() {
         use crate::device::simd::Level;
-        for name in ["portable", "avx2", "avx512"] {
+        for name in ["portable", "avx2", "avx512", "avx512bf16"] {
             if Level::named(name).unwrap() > Level::detect() {
                 println!("skipped {name}: this processor has {:?}", Level::detect());
                 continue;

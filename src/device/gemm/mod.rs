@@ -17,11 +17,13 @@
 //! [`Level`], and on nothing else: not on m or n, on where it stands in a tile, on how rows and
 //! columns are split, on the number of threads.
 //! In [`Precision::Bf16`] the two steps of a pair, 2p and 2p + 1, change places: the odd one comes first. Those bits do not even
-//! depend on the level.
+//! depend on the level, but for [`Level::Amx`], which has its own rule of sums: see `amx`.
 //! With `accumulate`, and in `gemm_tn`, a sum of [`BLOCK`] (`gemm_tn`: [`HEIGHT`]) steps starts from 0 and is then added to C,
 //! and so on, block after block: short sums lose less than a single one over tens of thousands of rows.
 
 mod ahead;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod bf16;
 mod gradient;
 mod lanes;
@@ -50,14 +52,17 @@ use gradient::Gradient;
 use lanes::Plain;
 use product::Product;
 
+/// Pairs in a tile of AMX.
+const TILE: usize = 16;
+
 /// In what numbers a product multiplies. Matrices are of the element type, and so are sums, in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// Those of the matrices.
     #[default]
     Full,
-    /// Both operands, of f32, are rounded to bf16, to nearest even: half the memory of packed matrices, and twice the speed at
-    /// [`Level::Avx512Bf16`]. Other levels emulate it to the bit, slowly.
+    /// Both operands, of f32, are rounded to bf16, to nearest even: half the memory of packed matrices, twice the speed at
+    /// [`Level::Avx512Bf16`], more at [`Level::Amx`]. Lower levels emulate the former to the bit, slowly.
     Bf16,
 }
 
@@ -73,7 +78,7 @@ impl Precision {
 
 /// Calls `run` of a module with the vectors of the precision, of the element type and of the level.
 macro_rules! dispatch {
-    (@level $module:ident, $job:ident, $plain:ty, $avx2:ty, $avx512:ty, $bf16:ty) => {{
+    (@level $module:ident, $job:ident, $plain:ty, $avx2:ty, $avx512:ty, $bf16:ty, $amx:expr) => {{
         // SAFETY: `level` never exceeds what the processor has; the caller of this macro has checked every slice against the
         // sizes in the job, and C is a unique borrow.
         #[allow(unsafe_code)]
@@ -86,22 +91,29 @@ macro_rules! dispatch {
                 Level::Avx512 => $module::run::<$avx512>($job),
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx512Bf16 => $module::run::<$bf16>($job),
+                #[cfg(target_arch = "x86_64")]
+                Level::Amx => $amx($job),
                 #[cfg(not(target_arch = "x86_64"))]
                 other => unreachable!("{other:?} exists on x86-64 only"),
             }
         }
     }};
+    (@level $module:ident, $job:ident, $plain:ty, $avx2:ty, $avx512:ty) => {
+        dispatch!(@level $module, $job, $plain, $avx2, $avx512, $avx512, $module::run::<$avx512>)
+    };
     ($module:ident, $precision:ident, $job:expr) => {{
         let job = $job;
         let any: &dyn Any = &job;
         if let Some(job) = any.downcast_ref() {
             match $precision {
-                Precision::Full => dispatch!(@level $module, job, Plain<f32, 4>, x86::Avx2F32, x86::Avx512F32, x86::Avx512F32),
-                Precision::Bf16 => dispatch!(@level $module, job, Emulated<4>, Emulated<8>, Emulated<16>, x86::Avx512Bf16),
+                Precision::Full => dispatch!(@level $module, job, Plain<f32, 4>, x86::Avx2F32, x86::Avx512F32),
+                Precision::Bf16 => {
+                    dispatch!(@level $module, job, Emulated<4>, Emulated<8>, Emulated<16>, x86::Avx512Bf16, amx::$module)
+                }
             }
         } else if let Some(job) = any.downcast_ref() {
             assert_eq!($precision, Precision::Full, "gemm: bf16 stands in for f32 only");
-            dispatch!(@level $module, job, Plain<f64, 2>, x86::Avx2F64, x86::Avx512F64, x86::Avx512F64);
+            dispatch!(@level $module, job, Plain<f64, 2>, x86::Avx2F64, x86::Avx512F64);
         } else {
             unreachable!("gemm: Real is f32 or f64");
         }
@@ -113,14 +125,20 @@ pub fn panel_width<R: Real>() -> usize {
     let bytes = match level() {
         Level::Portable => 16,
         Level::Avx2 => 32,
-        Level::Avx512 | Level::Avx512Bf16 => 64,
+        Level::Avx512 | Level::Avx512Bf16 | Level::Amx => 64,
     };
     2 * bytes / size_of::<R>()
 }
 
+/// Rows of a panel of packed B `[k, n]`: the inner dimension, at [`Level::Amx`] to the end of a tile of pairs.
+fn depth(precision: Precision, k: usize) -> usize {
+    let depth = k.div_ceil(precision.steps());
+    if transposes(precision) { depth.next_multiple_of(TILE) } else { depth }
+}
+
 /// Elements of a packed B `[k, n]`.
 pub fn packed_len<R: Real>(precision: Precision, k: usize, n: usize) -> usize {
-    k.div_ceil(precision.steps()).saturating_mul(n.next_multiple_of(panel_width::<R>()))
+    depth(precision, k).saturating_mul(n.next_multiple_of(panel_width::<R>()))
 }
 
 /// Packs B `[k, n]`.
@@ -135,7 +153,7 @@ pub fn pack_b<R: Real>(precision: Precision, b: &[R], k: usize, n: usize, ldb: u
         Precision::Full => vectorize!(|| pack::plain(b, k, n, ldb, width, out)),
         Precision::Bf16 => {
             let (b, out) = (bytemuck::cast_slice(single(b)), bytemuck::cast_slice_mut(out));
-            vectorize!(|| pack::plain_pairs(b, k, n, ldb, width, out));
+            vectorize!(|| pack::plain_pairs(b, k, n, ldb, width, depth(precision, k), out));
         }
     }
 }
@@ -152,7 +170,7 @@ pub fn pack_bt<R: Real>(precision: Precision, b: &[R], k: usize, n: usize, ldb: 
         Precision::Full => vectorize!(|| pack::transposed(b, k, n, ldb, width, out)),
         Precision::Bf16 => {
             let (b, out) = (bytemuck::cast_slice(single(b)), bytemuck::cast_slice_mut(out));
-            vectorize!(|| pack::transposed_pairs(b, k, n, ldb, width, out));
+            vectorize!(|| pack::transposed_pairs(b, k, n, ldb, width, depth(precision, k), out));
         }
     }
 }
@@ -169,7 +187,7 @@ pub fn pack_table<R: Real>(precision: Precision, source: &[R], table: &[u32], k:
         Precision::Full => pack::table(source, table, k, n, width, out),
         Precision::Bf16 => {
             let (source, out) = (bytemuck::cast_slice(single(source)), bytemuck::cast_slice_mut(out));
-            vectorize!(|| pack::table_pairs(source, table, k, n, width, out));
+            vectorize!(|| pack::table_pairs(source, table, k, n, width, depth(precision, k), out));
         }
     }
 }
@@ -355,13 +373,14 @@ pub fn gemm_windows<R: Real>(
     check("c", c.len(), windows.rows(), n, n);
     check("image", image.len(), 1, windows.reach(), windows.reach());
     let width = panel_width::<R>();
-    let (b, panel) = (packed_b[rows.start / steps * width..].as_ptr(), k.div_ceil(steps) * width);
+    let (b, panel) = (packed_b[rows.start / steps * width..].as_ptr(), depth(precision, k) * width);
     let job = windows::Product {
         windows,
         n,
         image: image.as_ptr(),
         b,
         panel,
+        padded: rows.start.is_multiple_of(steps * TILE) && rows.end == k,
         c: c.as_mut_ptr(),
         accumulate,
         next: next.map(|next| next as *const [R]),
@@ -369,11 +388,17 @@ pub fn gemm_windows<R: Real>(
     dispatch!(windows, precision, windows::Job::Product(job));
 }
 
-/// `C += P^T dY`: P `[windows, window]` the windows over an image, dY `[windows, n]`, C `[window, n]`; the image as
-/// [`copy_image_tn`] makes it. `next` is memory that is read next, and asked for meanwhile.
+/// Whether [`gemm_windows_tn`] adds to the transpose of C, too, where that is as fast.
+pub fn transposes(precision: Precision) -> bool {
+    precision == Precision::Bf16 && level() == Level::Amx
+}
+
+/// `C += P^T dY`: P `[windows, window]` the windows over an image, dY `[windows, n]`, C `[window, n]`, or `[n, window]` if it is
+/// `transposed`; the image as [`copy_image_tn`] makes it. `next` is memory that is read next, and asked for meanwhile.
 ///
 /// # Panics
-/// If a slice does not hold its matrix or the image its windows, or if more than [`HEIGHT`] windows stand side by side.
+/// If a slice does not hold its matrix or the image its windows, if more than [`HEIGHT`] windows stand side by side, or if C is
+/// transposed where [`transposes`] is false.
 pub fn gemm_windows_tn<R: Real>(
     precision: Precision,
     windows: &Sliding,
@@ -381,8 +406,10 @@ pub fn gemm_windows_tn<R: Real>(
     image: &[R],
     dy: &[R],
     c: &mut [R],
+    transposed: bool,
     next: [&[R]; 2],
 ) {
+    assert!(!transposed || transposes(precision), "gemm_windows_tn: a transposed C in {precision:?}");
     assert!(windows.across <= HEIGHT, "gemm_windows_tn: {} windows side by side", windows.across);
     check("dy", dy.len(), windows.rows(), n, n);
     check("c", c.len(), windows.columns(), n, n);
@@ -393,6 +420,7 @@ pub fn gemm_windows_tn<R: Real>(
         image: image.as_ptr(),
         dy: dy.as_ptr(),
         c: c.as_mut_ptr(),
+        transposed,
         next: next.map(|next| next as *const [R]),
     };
     dispatch!(windows, precision, windows::Job::Gradient(job));

@@ -15,11 +15,13 @@ pub(super) fn plain<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, width: usi
     }
 }
 
-/// Packs B `[k, n]` in pairs of bf16: one row of a panel holds two rows of B.
+/// Packs B `[k, n]` in pairs of bf16: one row of a panel holds two rows of B. Panels have `depth` rows, the last ones of zeros.
 #[inline(always)]
-pub(super) fn plain_pairs(b: &[f32], k: usize, n: usize, ldb: usize, width: usize, out: &mut [f32]) {
-    for (panel, first) in out.chunks_exact_mut((k.div_ceil(2) * width).max(1)).zip((0..n).step_by(width)) {
+pub(super) fn plain_pairs(b: &[f32], k: usize, n: usize, ldb: usize, width: usize, depth: usize, out: &mut [f32]) {
+    for (panel, first) in out.chunks_exact_mut((depth * width).max(1)).zip((0..n).step_by(width)) {
         let columns = (n - first).min(width);
+        let (panel, rest) = panel.split_at_mut(k.div_ceil(2) * width);
+        rest.fill(0.0);
         for (p, row) in panel.chunks_exact_mut(width).enumerate() {
             let even = &b[2 * p * ldb + first..][..columns];
             row[columns..].fill(0.0);
@@ -55,13 +57,15 @@ pub(super) fn transposed<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, width
     }
 }
 
-/// Packs B `[k, n]`, stored as its transpose `[n, k]`, in pairs of bf16.
+/// Packs B `[k, n]`, stored as its transpose `[n, k]`, in pairs of bf16. Panels as in [`plain_pairs`].
 #[inline(always)]
-pub(super) fn transposed_pairs(b: &[f32], k: usize, n: usize, ldb: usize, width: usize, out: &mut [f32]) {
+pub(super) fn transposed_pairs(b: &[f32], k: usize, n: usize, ldb: usize, width: usize, depth: usize, out: &mut [f32]) {
     /// So many pairs of the inner dimension at a time: a cache line of each stored row.
     const PAIRS: usize = 8;
-    for (panel, first) in out.chunks_exact_mut((k.div_ceil(2) * width).max(1)).zip((0..n).step_by(width)) {
+    for (panel, first) in out.chunks_exact_mut((depth * width).max(1)).zip((0..n).step_by(width)) {
         let columns = (n - first).min(width);
+        let (panel, rest) = panel.split_at_mut(k.div_ceil(2) * width);
+        rest.fill(0.0);
         if columns < width {
             panel.fill(0.0);
         }
@@ -90,9 +94,17 @@ pub(super) fn table<R: Real>(source: &[R], table: &[u32], k: usize, n: usize, wi
     }
 }
 
-/// The same in pairs of bf16.
-pub(super) fn table_pairs(source: &[f32], table: &[u32], k: usize, n: usize, width: usize, out: &mut [f32]) {
-    for (panel, first) in out.chunks_exact_mut((k.div_ceil(2) * width).max(1)).zip((0..n).step_by(width)) {
+/// The same in pairs of bf16. Panels as in [`plain_pairs`].
+pub(super) fn table_pairs(
+    source: &[f32],
+    table: &[u32],
+    k: usize,
+    n: usize,
+    width: usize,
+    depth: usize,
+    out: &mut [f32],
+) {
+    for (panel, first) in out.chunks_exact_mut((depth * width).max(1)).zip((0..n).step_by(width)) {
         let columns = (n - first).min(width);
         for (p, row) in panel.chunks_exact_mut(width).enumerate() {
             let at = |step: usize, j: usize| if step < k { table[step * n + first + j] } else { u32::MAX };

@@ -76,6 +76,8 @@ pub(super) struct Product<E> {
     pub b: *const E,
     /// Elements in a panel of the packed matrix.
     pub panel: usize,
+    /// Whether zeros follow these rows to the end of a tile of AMX.
+    pub padded: bool,
     pub c: *mut E,
     pub accumulate: bool,
     /// What is read or written next.
@@ -91,6 +93,8 @@ pub(super) struct Gradient<E> {
     pub image: *const E,
     pub dy: *const E,
     pub c: *mut E,
+    /// Whether C is `[n, window]`: see [`transposes`](super::transposes).
+    pub transposed: bool,
     /// What is read next.
     pub next: [*const [E]; 2],
 }
@@ -161,6 +165,7 @@ unsafe fn product<L: Lanes>(p: &Product<L::Element>) {
 
 /// For each block of rows of windows, for each panel of dY, for each tile of the windows' columns.
 unsafe fn gradient<L: Lanes>(p: &Gradient<L::Element>) {
+    assert!(!p.transposed, "no transposed gradient by vectors");
     let w = &p.windows;
     let width = 2 * L::LEN;
     let mut panel = Panel(MaybeUninit::uninit());

@@ -28,7 +28,7 @@ pub(super) struct Avx512F64(__m512d);
 
 /// Sixteen f32 of AVX-512, or sixteen pairs of bf16.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512Bf16(__m512);
+pub(super) struct Avx512Bf16(pub(super) __m512);
 
 /// Writes `Lanes` once for all: they differ in names, in how the first few lanes are selected, and in the product.
 macro_rules! lanes {

@@ -64,7 +64,7 @@ fn at_once(threads: usize, rate: impl Fn(usize) -> f64 + Sync) -> f64 {
 fn multiply_adds(_: usize) -> f64 {
     // As many sums as keep the multipliers busy and still fit the registers: twelve vectors of the level's width.
     match level() {
-        Level::Avx512 | Level::Avx512Bf16 => sums::<{ 12 * 16 }, true>(),
+        Level::Avx512 | Level::Avx512Bf16 | Level::Amx => sums::<{ 12 * 16 }, true>(),
         Level::Avx2 => sums::<{ 12 * 8 }, true>(),
         Level::Portable => sums::<{ 12 * 4 }, false>(),
     }
