@@ -83,7 +83,13 @@ pub(super) fn gradient<R: Real>(
     mut then: impl FnMut(&[R], &[R]),
 ) {
     if let Some(sliding) = sliding(precision, w) {
-        gradient_in_images(precision, w, sliding, n, images, dy, db, false, scratch, then);
+        if gemm::transposes(precision) {
+            turned(db, n, scratch, |turned, scratch| {
+                gradient_in_images(precision, w, sliding, n, images, dy, turned, scratch, then);
+            });
+        } else {
+            gradient_in_images(precision, w, sliding, n, images, dy, db, scratch, then);
+        }
         return;
     }
     for (images, dy) in images.chunks(w.block() * w.image()).zip(dy.chunks(w.block() * w.count() * n)) {
@@ -104,30 +110,36 @@ pub(super) fn gradient_transposed<R: Real>(
     scratch: &mut [R],
     mut then: impl FnMut(&[R], &[R]),
 ) {
-    match sliding(precision, w) {
-        Some(sliding) if gemm::transposes(precision) => {
-            gradient_in_images(precision, w, sliding, n, images, y, db, true, scratch, then);
-        }
-        Some(sliding) => {
+    if let Some(sliding) = sliding(precision, w) {
+        if gemm::transposes(precision) {
+            gradient_in_images(precision, w, sliding, n, images, y, db, scratch, then);
+        } else {
             // The other way round, Y has few columns, which fill vectors better than the windows do.
-            let (turned, scratch) = scratch.split_at_mut(n * w.patch());
-            turned.fill(R::ZERO);
-            gradient_in_images(precision, w, sliding, n, images, y, turned, false, scratch, then);
-            for (j, db) in db.chunks_exact_mut(w.patch()).enumerate() {
-                db.iter_mut().zip(turned.chunks_exact(n)).for_each(|(db, turned)| *db += turned[j]);
-            }
+            turned(db, w.patch(), scratch, |turned, scratch| {
+                gradient_in_images(precision, w, sliding, n, images, y, turned, scratch, then);
+            });
         }
-        None => {
-            for (images, y) in images.chunks(w.block() * w.image()).zip(y.chunks(w.block() * w.count() * n)) {
-                let patches = gathered(w, images, scratch);
-                gemm::gemm_tn(precision, 0..n, w.patch(), y.len() / n, y, n, patches, w.patch(), db, w.patch());
-                then(images, y);
-            }
-        }
+        return;
+    }
+    for (images, y) in images.chunks(w.block() * w.image()).zip(y.chunks(w.block() * w.count() * n)) {
+        let patches = gathered(w, images, scratch);
+        gemm::gemm_tn(precision, 0..n, w.patch(), y.len() / n, y, n, patches, w.patch(), db, w.patch());
+        then(images, y);
     }
 }
 
-/// [`gradient`], or with `transposed` [`gradient_transposed`], by windows in the images.
+/// Adds to a matrix [.., columns] the transpose of what `sum` adds to zeros.
+fn turned<R: Real>(db: &mut [R], columns: usize, scratch: &mut [R], sum: impl FnOnce(&mut [R], &mut [R])) {
+    let (turned, scratch) = scratch.split_at_mut(db.len());
+    turned.fill(R::ZERO);
+    sum(turned, scratch);
+    let rows = db.len() / columns;
+    for (j, db) in db.chunks_exact_mut(columns).enumerate() {
+        db.iter_mut().zip(turned.chunks_exact(rows)).for_each(|(db, turned)| *db += turned[j]);
+    }
+}
+
+/// [`gradient`] or [`gradient_transposed`], as [`gemm::transposes`] says, by windows in the images.
 fn gradient_in_images<R: Real>(
     precision: Precision,
     w: &Windows,
@@ -136,7 +148,6 @@ fn gradient_in_images<R: Real>(
     images: &[R],
     dy: &[R],
     db: &mut [R],
-    transposed: bool,
     scratch: &mut [R],
     mut then: impl FnMut(&[R], &[R]),
 ) {
@@ -150,7 +161,7 @@ fn gradient_in_images<R: Real>(
                 pairs
             }
         };
-        gemm::gemm_windows_tn(precision, &sliding, n, operand, dy, db, transposed, [next, next_dy]);
+        gemm::gemm_windows_tn(precision, &sliding, n, operand, dy, db, [next, next_dy]);
         then(image, dy);
     }
 }

@@ -5,8 +5,9 @@
 //! |---|---|
 //! | B of a product | in the packed matrix: a row of a panel is 32 pairs, two tiles side by side |
 //! | A of a product, windows of an image | in a copy of 32 or 64 rows in pairs: windows are gathered here, out of the cache |
-//! | dY of a weight gradient | in a copy in pairs of rows, as the vectors read it |
-//! | X of a weight gradient, windows of an image | in a copy that is turned: a row for each column of X |
+//! | dY of a weight gradient, windows of an image | in a copy in pairs of rows, as the vectors read it |
+//! | X of a weight gradient | in a copy that is turned: a row for each column of X |
+//! | dY of a weight gradient by windows | in such a copy; then the windows are B, and C is transposed |
 //!
 //! # The rule of sums
 //!
@@ -18,8 +19,9 @@
 mod stretches;
 mod tile;
 
-use std::arch::x86_64::_mm512_store_ps;
+use std::arch::x86_64::{__m512, _mm512_store_ps};
 use std::cell::RefCell;
+use std::ptr;
 
 use super::ahead::Ahead;
 use super::gradient::{self, Gradient};
@@ -100,15 +102,20 @@ pub(super) unsafe fn pairs(job: &Pairs<f32>) {
 /// The processor has AMX with bf16; the pointers are valid for the matrices that `p` names, C for writing and by nobody else.
 pub(super) unsafe fn product(p: &Product<f32>) {
     let panel = depth(Precision::Bf16, p.k) * WIDTH;
+    let (a, lda) = (p.a, p.lda);
     // SAFETY: rows top.. of A in numbers start.. are within the caller's matrices.
     let copy = |top: usize, rows: usize, start: usize, count: usize, to: *mut f32| unsafe {
         with_avx512_bf16(
             #[inline(always)]
             || {
                 for i in 0..rows {
-                    for at in (0..count).step_by(2 * LEN) {
-                        let x = p.a.add((top + i) * p.lda + start + at);
-                        Avx512Bf16::load_along(x, (count - at).min(2 * LEN)).store(to.add(i * APART + at / 2));
+                    let (from, to) = (a.add((top + i) * lda + start), to.add(i * APART));
+                    let whole = count / WIDTH * WIDTH;
+                    for at in (0..whole).step_by(WIDTH) {
+                        Avx512Bf16::load_along(from.add(at), WIDTH).store(to.add(at / 2));
+                    }
+                    if whole < count {
+                        Avx512Bf16::load_along(from.add(whole), count - whole).store(to.add(whole / 2));
                     }
                 }
             },
@@ -205,9 +212,13 @@ pub(super) unsafe fn gradient(p: &Gradient<f32>) {
                 // caller's matrices; the copies have room for MOST columns and HEIGHT rows.
                 unsafe {
                     let x = p.x.add(start * p.ldx + top);
-                    let load = |pair: usize, vector: usize| {
-                        let (rows, columns) = ((height - 2 * pair).min(2), (bottom - top - vector * LEN).min(LEN));
-                        Avx512Bf16::load_down(x.add(2 * pair * p.ldx + vector * LEN), p.ldx, rows, columns).0
+                    let ldx = p.ldx;
+                    let load = |first: usize, vector: usize, pairs: &mut [__m512]| {
+                        let (x, columns) = (x.add(vector * LEN), (bottom - top - vector * LEN).min(LEN));
+                        for (i, pair) in pairs.iter_mut().enumerate() {
+                            let row = 2 * (first + i);
+                            *pair = Avx512Bf16::load_down(x.add(row * ldx), ldx, (height - row).min(2), columns).0;
+                        }
                     };
                     tile::turn(depth, bottom - top, load, turned, TURNED);
                     for column in (left..right).step_by(WIDTH) {
@@ -265,20 +276,22 @@ unsafe fn windows_product(p: &windows::Product<f32>) {
             stretches.set(w, start / 2..(start + count) / 2);
             began = start;
         }
-        let stretches = &stretches;
+        let (mut y, mut x) = (top / w.across, top % w.across);
+        let mut begins = [ptr::null(); 4 * LEN];
+        for window in &mut begins[..rows] {
+            *window = p.image.add(y * w.stride + x * w.step);
+            x += 1;
+            if x == w.across {
+                (y, x) = (y + 1, 0);
+            }
+        }
+        let (stretches, begins) = (&stretches, &begins[..rows]);
         with_avx512_bf16(
             #[inline(always)]
             || {
-                let (mut y, mut x) = (top / w.across, top % w.across);
-                for i in 0..rows {
-                    let window = p.image.add(y * w.stride + x * w.step);
-                    for vector in 0..stretches.vectors() {
-                        _mm512_store_ps(to.add(i * APART + vector * LEN), stretches.load(vector, window));
-                    }
-                    x += 1;
-                    if x == w.across {
-                        (y, x) = (y + 1, 0);
-                    }
+                for vector in 0..stretches.vectors() {
+                    let to = to.add(vector * LEN);
+                    stretches.each(vector, begins, |i, x| _mm512_store_ps(to.add(i * APART), x));
                 }
             },
         );
@@ -290,76 +303,65 @@ unsafe fn windows_product(p: &windows::Product<f32>) {
     }
 }
 
-/// `C += P^T dY`: for each block of rows of windows, dY is copied in pairs, and 32 or 64 elements of those windows at a time are
-/// turned. Transposed, `C^T += dY^T P`: dY is turned, and 32 or 64 elements at a time are gathered.
+/// `C^T += dY^T P`: for each block of rows of windows, dY is turned, and 32 or 64 elements of those windows at a time are gathered.
 unsafe fn windows_gradient(p: &windows::Gradient<f32>) {
     let w = &p.windows;
-    // One of the copies holds dY, the other one elements of the windows.
+    let (n, across) = (p.n, w.across);
     // SAFETY: the caller's processor; the thread's copies are in use here only.
     let (tiles, turned, panels) =
         unsafe { (Tiles::new(), rooms(|rooms| &raw mut (*rooms).turned), rooms(|rooms| &raw mut (*rooms).panels)) };
     let mut stretches = Stretches::new();
     // Windows of a row are paired among themselves.
-    let pairs = w.across.div_ceil(2);
+    let pairs = across.div_ceil(2);
     let rows = HEIGHT / 2 / pairs;
-    let portions = w.down.div_ceil(rows) * p.n.div_ceil(WIDTH) * w.columns().div_ceil(most(p.n));
+    let portions = w.down.div_ceil(rows) * n.div_ceil(WIDTH) * w.columns().div_ceil(most(n));
     let mut ahead = p.next.map(|next| Ahead::new(next.cast::<f32>(), 0, 1, next.len(), portions));
     for (from, to) in pieces(w.down, rows, 1) {
         let depth = (to - from) * pairs;
-        for (left, right) in pieces(p.n, MOST, WIDTH) {
-            // SAFETY: windows of rows from..to are rows of dY and lie within the image, columns left..right are columns of dY and of C, and
-            // rows of C are elements of a window. The copies have room for MOST columns and HEIGHT windows.
+        let mut begins = [ptr::null(); HEIGHT / 2];
+        for (pair, window) in begins[..depth].iter_mut().enumerate() {
+            let (y, x) = (from + pair / pairs, 2 * (pair % pairs));
+            *window = p.image.wrapping_add(y * w.stride + x * w.step);
+        }
+        for (left, right) in pieces(n, MOST, WIDTH) {
+            // SAFETY: windows of rows from..to are rows of dY and lie within the image, columns left..right are columns of dY and rows of
+            // C, whose columns are elements of a window. The copies have room for MOST columns and HEIGHT windows.
             unsafe {
-                let dy = p.dy.add(from * w.across * p.n);
-                let panel = |column: usize| panels.add((column - left) / WIDTH * PANEL);
-                if p.transposed {
-                    let load = |pair: usize, vector: usize| {
-                        let (y, x, column) = (pair / pairs, 2 * (pair % pairs), left + vector * LEN);
-                        let (rows, columns) = ((w.across - x).min(2), (right - column).min(LEN));
-                        Avx512Bf16::load_down(dy.add((y * w.across + x) * p.n + column), p.n, rows, columns).0
-                    };
-                    tile::turn(depth, right - left, load, turned, TURNED);
-                } else {
-                    for column in (left..right).step_by(WIDTH) {
-                        for y in 0..to - from {
-                            let (dy, to) = (dy.add(y * w.across * p.n + column), panel(column).add(y * pairs * WIDTH));
-                            gradient::copy::<Avx512Bf16>(dy, p.n, w.across, (right - column).min(WIDTH), to, WIDTH);
+                let dy = p.dy.add(from * across * n);
+                let load = |first: usize, vector: usize, rows: &mut [__m512]| {
+                    let column = left + vector * LEN;
+                    let columns = (right - column).min(LEN);
+                    let (mut y, mut x) = (first / pairs, 2 * (first % pairs));
+                    for row in rows {
+                        let dy = dy.add((y * across + x) * n + column);
+                        *row = Avx512Bf16::load_down(dy, n, (across - x).min(2), columns).0;
+                        x += 2;
+                        if x >= across {
+                            (y, x) = (y + 1, 0);
                         }
-                        pad(panel(column), depth);
                     }
-                }
-                let window = |pair: usize| {
-                    let (y, x) = (from + pair / pairs, 2 * (pair % pairs));
-                    p.image.add(y * w.stride + x * w.step)
                 };
+                tile::turn(depth, right - left, load, turned, TURNED);
                 let most = most(right - left);
                 for first in (0..w.columns()).step_by(most) {
-                    let elements = (w.columns() - first).min(most);
-                    stretches.set(w, first..first + elements);
-                    if p.transposed {
-                        gather(depth, &stretches, window, panels);
-                        (0..elements.div_ceil(WIDTH)).for_each(|i| pad(panels.add(i * PANEL), depth));
-                    } else {
-                        let load = |pair: usize, vector: usize| stretches.load(vector, window(pair));
-                        tile::turn(depth, elements, load, turned, TURNED);
-                    }
-                    for column in (left..right).step_by(WIDTH) {
-                        let columns = (right - column).min(WIDTH);
-                        let tile = Tile {
-                            rows: elements,
+                    let columns = (w.columns() - first).min(most);
+                    stretches.set(w, first..first + columns);
+                    gather(&stretches, &begins[..depth], panels);
+                    (0..columns.div_ceil(WIDTH)).for_each(|i| pad(panels.add(i * PANEL), depth));
+                    for row in (left..right).step_by(WIDTH) {
+                        ahead.iter_mut().for_each(Ahead::ask::<Avx512Bf16>);
+                        tiles.run(&Tile {
+                            rows: (right - row).min(WIDTH),
                             columns,
                             depth,
+                            a: turned.add((row - left) * TURNED),
                             lda: TURNED,
+                            b: panels,
                             panel: PANEL,
+                            padded: true,
+                            c: p.c.add(row * w.columns() + first),
+                            ldc: w.columns(),
                             keep: true,
-                            ..Tile::default()
-                        };
-                        ahead.iter_mut().for_each(Ahead::ask::<Avx512Bf16>);
-                        tiles.run(&if p.transposed {
-                            let (a, c) = (turned.add((column - left) * TURNED), p.c.add(column * w.columns() + first));
-                            Tile { rows: columns, columns: elements, a, b: panels, c, ldc: w.columns(), ..tile }
-                        } else {
-                            Tile { a: turned, b: panel(column), c: p.c.add(first * p.n + column), ldc: p.n, ..tile }
                         });
                     }
                 }
@@ -377,22 +379,20 @@ unsafe fn pad(panel: *mut f32, depth: usize) {
     unsafe { panel.add(depth * WIDTH).write_bytes(0, (depth.next_multiple_of(LEN) - depth) * WIDTH) }
 }
 
-/// Copies the elements of `stretches` of `depth` pairs of windows into the rows of one or two panels, [`PANEL`] elements apart.
+/// Copies the elements of `stretches` of windows into the rows of one or two panels, [`PANEL`] elements apart.
 ///
 /// # Safety
 /// The processor has AVX-512; the windows can be read, and the panels written.
 #[inline(always)]
-unsafe fn gather(depth: usize, stretches: &Stretches, window: impl Fn(usize) -> *const f32, panel: *mut f32) {
+unsafe fn gather(stretches: &Stretches, windows: &[*const f32], panels: *mut f32) {
     // SAFETY: the caller's promises.
     unsafe {
         with_avx512_bf16(
             #[inline(always)]
             || {
-                for pair in 0..depth {
-                    for vector in 0..stretches.vectors() {
-                        let to = panel.add(vector / 2 * PANEL + pair * WIDTH + vector % 2 * LEN);
-                        _mm512_store_ps(to, stretches.load(vector, window(pair)));
-                    }
+                for vector in 0..stretches.vectors() {
+                    let to = panels.add(vector / 2 * PANEL + vector % 2 * LEN);
+                    stretches.each(vector, windows, |i, x| _mm512_store_ps(to.add(i * WIDTH), x));
                 }
             },
         );

@@ -133,7 +133,7 @@ pub fn panel_width<R: Real>() -> usize {
 /// Rows of a panel of packed B `[k, n]`: the inner dimension, at [`Level::Amx`] to the end of a tile of pairs.
 fn depth(precision: Precision, k: usize) -> usize {
     let depth = k.div_ceil(precision.steps());
-    if transposes(precision) { depth.next_multiple_of(TILE) } else { depth }
+    if precision == Precision::Bf16 && level() == Level::Amx { depth.next_multiple_of(TILE) } else { depth }
 }
 
 /// Elements of a packed B `[k, n]`.
@@ -388,17 +388,16 @@ pub fn gemm_windows<R: Real>(
     dispatch!(windows, precision, windows::Job::Product(job));
 }
 
-/// Whether [`gemm_windows_tn`] adds to the transpose of C, too, where that is as fast.
+/// Whether [`gemm_windows_tn`] adds to the transpose of C.
 pub fn transposes(precision: Precision) -> bool {
     precision == Precision::Bf16 && level() == Level::Amx
 }
 
-/// `C += P^T dY`: P `[windows, window]` the windows over an image, dY `[windows, n]`, C `[window, n]`, or `[n, window]` if it is
-/// `transposed`; the image as [`copy_image_tn`] makes it. `next` is memory that is read next, and asked for meanwhile.
+/// `C += P^T dY`: P `[windows, window]` the windows over an image, dY `[windows, n]`, C `[window, n]`, or `[n, window]` where [`transposes`]
+/// says so; the image as [`copy_image_tn`] makes it. `next` is memory that is read next, and asked for meanwhile.
 ///
 /// # Panics
-/// If a slice does not hold its matrix or the image its windows, if more than [`HEIGHT`] windows stand side by side, or if C is
-/// transposed where [`transposes`] is false.
+/// If a slice does not hold its matrix or the image its windows, or if more than [`HEIGHT`] windows stand side by side.
 pub fn gemm_windows_tn<R: Real>(
     precision: Precision,
     windows: &Sliding,
@@ -406,13 +405,11 @@ pub fn gemm_windows_tn<R: Real>(
     image: &[R],
     dy: &[R],
     c: &mut [R],
-    transposed: bool,
     next: [&[R]; 2],
 ) {
-    assert!(!transposed || transposes(precision), "gemm_windows_tn: a transposed C in {precision:?}");
     assert!(windows.across <= HEIGHT, "gemm_windows_tn: {} windows side by side", windows.across);
     check("dy", dy.len(), windows.rows(), n, n);
-    check("c", c.len(), windows.columns(), n, n);
+    check("c", c.len(), 1, windows.columns() * n, windows.columns() * n);
     check("image", image.len(), 1, windows.reach(), windows.reach());
     let job = windows::Gradient {
         windows: *windows,
@@ -420,7 +417,6 @@ pub fn gemm_windows_tn<R: Real>(
         image: image.as_ptr(),
         dy: dy.as_ptr(),
         c: c.as_mut_ptr(),
-        transposed,
         next: next.map(|next| next as *const [R]),
     };
     dispatch!(windows, precision, windows::Job::Gradient(job));

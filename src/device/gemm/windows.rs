@@ -84,7 +84,7 @@ pub(super) struct Product<E> {
     pub next: [*const [E]; 2],
 }
 
-/// `C += P^T dY`, P the windows.
+/// `C += P^T dY`, P the windows; transposed where [`transposes`](super::transposes) says so.
 pub(super) struct Gradient<E> {
     pub windows: Sliding,
     pub n: usize,
@@ -93,8 +93,6 @@ pub(super) struct Gradient<E> {
     pub image: *const E,
     pub dy: *const E,
     pub c: *mut E,
-    /// Whether C is `[n, window]`: see [`transposes`](super::transposes).
-    pub transposed: bool,
     /// What is read next.
     pub next: [*const [E]; 2],
 }
@@ -165,7 +163,6 @@ unsafe fn product<L: Lanes>(p: &Product<L::Element>) {
 
 /// For each block of rows of windows, for each panel of dY, for each tile of the windows' columns.
 unsafe fn gradient<L: Lanes>(p: &Gradient<L::Element>) {
-    assert!(!p.transposed, "no transposed gradient by vectors");
     let w = &p.windows;
     let width = 2 * L::LEN;
     let mut panel = Panel(MaybeUninit::uninit());

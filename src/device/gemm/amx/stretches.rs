@@ -52,21 +52,57 @@ impl Stretches {
         self.vectors
     }
 
-    /// A vector of the window that begins at `window`.
+    /// Vector `vector` of each window, given where the windows begin: `put` gets the number of the window and the vector.
     ///
     /// # Safety
-    /// The processor has AVX-512; the elements of the window can be read.
+    /// The processor has AVX-512; the elements of the windows can be read.
     #[inline(always)]
-    pub unsafe fn load(&self, vector: usize, window: *const f32) -> __m512 {
-        let first = if vector == 0 { 0 } else { self.ends[vector - 1] };
+    pub unsafe fn each(&self, vector: usize, windows: &[*const f32], mut put: impl FnMut(usize, __m512)) {
+        let first = if vector == 0 { 0 } else { usize::from(self.ends[vector - 1]) };
+        let end = usize::from(self.ends[vector]);
+        // What is the same for all windows stays in registers: nothing that is written can change it.
+        let stretch = |i: usize| (self.offsets[first + i] as isize, self.lanes[first + i]);
         // SAFETY: lanes that are not of a stretch are not read.
         unsafe {
-            let mut loaded = _mm512_setzero_ps();
-            for i in usize::from(first)..usize::from(self.ends[vector]) {
-                let from = window.wrapping_offset(self.offsets[i] as isize);
-                loaded = _mm512_mask_loadu_ps(loaded, self.lanes[i], from);
+            let load = |to: __m512, (offset, lanes): (isize, __mmask16), window: *const f32| {
+                _mm512_mask_loadu_ps(to, lanes, window.wrapping_offset(offset))
+            };
+            let zero = _mm512_setzero_ps();
+            match end - first {
+                1 if stretch(0).1 == !0 => {
+                    let (offset, _) = stretch(0);
+                    for (i, &window) in windows.iter().enumerate() {
+                        put(i, _mm512_loadu_ps(window.wrapping_offset(offset)));
+                    }
+                }
+                1 => {
+                    let a = stretch(0);
+                    for (i, &window) in windows.iter().enumerate() {
+                        put(i, load(zero, a, window));
+                    }
+                }
+                2 => {
+                    let (a, b) = (stretch(0), stretch(1));
+                    for (i, &window) in windows.iter().enumerate() {
+                        put(i, load(load(zero, a, window), b, window));
+                    }
+                }
+                3 => {
+                    let (a, b, c) = (stretch(0), stretch(1), stretch(2));
+                    for (i, &window) in windows.iter().enumerate() {
+                        put(i, load(load(load(zero, a, window), b, window), c, window));
+                    }
+                }
+                count => {
+                    for (i, &window) in windows.iter().enumerate() {
+                        let mut loaded = zero;
+                        for i in 0..count {
+                            loaded = load(loaded, stretch(i), window);
+                        }
+                        put(i, loaded);
+                    }
+                }
             }
-            loaded
         }
     }
 }

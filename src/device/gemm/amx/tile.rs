@@ -17,7 +17,6 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::ptr;
 
 use super::super::TILE;
 use super::super::lanes::Lanes;
@@ -56,13 +55,6 @@ pub struct Tile {
     pub ldc: usize,
     /// Whether sums begin with what C holds, or with 0.
     pub keep: bool,
-}
-
-impl Default for Tile {
-    fn default() -> Self {
-        let (a, b, c) = (ptr::null(), ptr::null(), ptr::null_mut());
-        Tile { rows: 0, columns: 0, depth: 0, a, lda: 0, b, panel: 0, padded: true, c, ldc: 0, keep: false }
-    }
 }
 
 /// The shape of all eight tile registers: 16 rows of 64 bytes.
@@ -293,13 +285,14 @@ unsafe fn copy(rows: usize, columns: usize, from: *const f32, ldf: usize, to: *m
     }
 }
 
-/// Turns a matrix of pairs, `depth` by `columns`: element (p, j) goes to `to[j * ld + p]`. `load(p, v)` gives 16 columns of pairs p, from
-/// column 16 v on. Rows and columns are filled up to multiples of 16, pairs with zeros.
+/// Turns a matrix of pairs, `depth` by `columns`: element (p, j) goes to `to[j * ld + p]`. `load(first, v, rows)` writes 16 columns, from
+/// column 16 v on, of as many pairs as there are rows, from pair `first` on. Rows and columns are filled up to multiples of 16, pairs with
+/// zeros.
 ///
 /// # Safety
 /// The processor has AVX512-BF16; `to` can be written, and its rows begin at multiples of 64 bytes.
 #[inline(always)]
-pub unsafe fn turn(depth: usize, columns: usize, load: impl Fn(usize, usize) -> __m512, to: *mut f32, ld: usize) {
+pub unsafe fn turn(depth: usize, columns: usize, load: impl Fn(usize, usize, &mut [__m512]), to: *mut f32, ld: usize) {
     // SAFETY: the caller's promises.
     unsafe {
         with_avx512_bf16(
@@ -308,9 +301,7 @@ pub unsafe fn turn(depth: usize, columns: usize, load: impl Fn(usize, usize) -> 
                 for vector in 0..columns.div_ceil(PAIRS) {
                     for first in (0..depth).step_by(PAIRS) {
                         let mut rows = [_mm512_setzero_ps(); PAIRS];
-                        for p in first..(first + PAIRS).min(depth) {
-                            rows[p - first] = load(p, vector);
-                        }
+                        load(first, vector, &mut rows[..(depth - first).min(PAIRS)]);
                         let turned = transposed(rows);
                         for j in 0..PAIRS {
                             _mm512_store_ps(to.add((vector * PAIRS + j) * ld + first), turned[j]);
