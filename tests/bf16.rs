@@ -1,5 +1,5 @@
-//! Are products in bf16 what they say: exact products of rounded operands, summed in f32, the same bits on every processor and
-//! with any number of threads? And does a training step made of them stay close to one in f32?
+//! Are products in bf16 what they say: exact products of rounded operands, summed in f32, the same bits on every processor without
+//! AMX, and with any number of threads? And does a training step made of them stay close to one in f32?
 //!
 //! The level is fixed for a process, so `every_level` runs this file again in child processes at the lower levels.
 
@@ -139,8 +139,12 @@ fn windows_in_the_image_are_those_that_were_gathered() {
         [5, 2, 4, 13, 40],
         [6, 2, 3, 20, 16],
         [3, 1, 2, 9, 33],
+        // More than one block of the inner dimension; of windows in a row; of odd rows of windows; of columns; few windows.
         [4, 2, 36, 14, 70],
         [4, 2, 2, 70, 40],
+        [4, 2, 4, 36, 33],
+        [3, 2, 2, 11, 430],
+        [4, 2, 4, 10, 70],
     ] {
         let image = matrix(20, 1, size * size * channels, size * size * channels);
         let (sliding, rows) = windows(kernel, stride, channels, size, &image);
@@ -171,6 +175,55 @@ fn windows_in_the_image_are_those_that_were_gathered() {
         } else {
             assert_product(&name, [k, n, m], |i, p| x_at(p, i), dy_at, |i, j| old[i * n + j], &c);
         }
+    }
+}
+
+/// Some rows of a packed matrix, as the edges of a transposed convolution take them: the bits are those of a matrix of these rows.
+#[test]
+fn some_rows_are_a_matrix_of_their_own() {
+    for (k, rows) in [(144, 0..48), (144, 48..144), (144, 96..144), (36, 0..12), (36, 12..36), (900, 0..600)] {
+        for (across, n) in [(5, 70), (16, 96), (40, 12), (70, 33)] {
+            let (run, step) = (rows.len() / 3, 4);
+            let line = (across - 1) * step + run;
+            let sliding = Sliding { down: 1, across, runs: 3, run, step, stride: line, line };
+            let (image, b) = (matrix(30, 1, 3 * line, 3 * line), matrix(31, k, n, n));
+            let mut pairs = vec![f32::NAN; gemm::image_len(Bf16, image.len())];
+            gemm::copy_image(Bf16, &image, &mut pairs);
+            let alone = packed(&b[rows.start * n..], rows.len(), n, n);
+            let all = packed(&b, k, n, n);
+            for accumulate in [false, true] {
+                let (mut got, mut want) = (matrix(32, across, n, n), matrix(32, across, n, n));
+                gemm::gemm_windows(Bf16, &sliding, rows.clone(), k, n, &pairs, &all, &mut got, accumulate, [&[]; 2]);
+                let whole = 0..rows.len();
+                let (k, next) = (rows.len(), [&[][..]; 2]);
+                gemm::gemm_windows(Bf16, &sliding, whole, k, n, &pairs, &alone, &mut want, accumulate, next);
+                assert_eq!(bits(&got), bits(&want), "rows {rows:?}, {across} windows, {n} columns");
+            }
+        }
+    }
+}
+
+/// Numbers of an earlier product that are left in a thread's memory reach no later one.
+#[test]
+fn a_nan_does_not_outlive_its_product() {
+    let run = |a: &[f32], b: &[f32], [m, n, k]: [usize; 3]| {
+        let mut c = vec![0.0; m * n];
+        gemm::gemm_packed(Bf16, m, n, k, a, k, &packed(b, k, n, n), &mut c, n, true);
+        let mut gradient = vec![0.0; k * n];
+        gemm::gemm_tn(Bf16, 0..k, n, m, a, k, &c, n, &mut gradient, n);
+        let window = Sliding { down: m / 2, across: 2, runs: 1, run: k / 2 * 2, step: 0, stride: k, line: k };
+        let mut pairs = vec![0.0; m / 2 * k];
+        gemm::copy_image_tn(Bf16, 0, &a[..m / 2 * k], &mut pairs);
+        let mut windows = vec![0.0; k / 2 * 2 * n];
+        gemm::gemm_windows_tn(Bf16, &window, n, &pairs, &c[..m / 2 * 2 * n], &mut windows, [&[]; 2]);
+        [bits(&c), bits(&gradient), bits(&windows)]
+    };
+    for size in [[3, 5, 7], [33, 17, 41], [50, 70, 90]] {
+        let [m, n, k] = size;
+        let (a, b) = (matrix(33, m, k, k), matrix(34, k, n, n));
+        let fresh = run(&a, &b, size);
+        run(&vec![f32::NAN; 100 * 600], &vec![f32::NAN; 600 * 100], [100, 100, 600]);
+        assert!(run(&a, &b, size) == fresh, "{size:?}");
     }
 }
 
@@ -211,8 +264,8 @@ fn chain(steps: Range<usize>, a: &dyn Fn(usize) -> f32, b: &dyn Fn(usize) -> f32
 
 /// The same sum by tiles of AMX: of 32 steps at a time, even and odd ones in a chain each, which are added to each other and then to
 /// what there is.
-fn tiles(steps: usize, a: &dyn Fn(usize) -> f32, b: &dyn Fn(usize) -> f32) -> f32 {
-    (0..steps).step_by(32).fold(0.0, |sum, start| {
+fn tiles(old: f32, steps: usize, a: &dyn Fn(usize) -> f32, b: &dyn Fn(usize) -> f32) -> f32 {
+    (0..steps).step_by(32).fold(flushed(old), |sum, start| {
         let of = |first: usize| (first..(start + 32).min(steps)).step_by(2).fold(0.0, |s, p| fused(s, a(p), b(p)));
         flushed(sum + flushed(of(start) + of(start + 1)))
     })
@@ -231,19 +284,24 @@ fn every_bit_is_as_promised() {
     let (a, b) = (scaled(7, m, k), scaled(8, k, n));
     let mut c = vec![f32::NAN; m * n];
     gemm::gemm_packed(Bf16, m, n, k, &a, k, &packed(&b, k, n, n), &mut c, n, false);
+    let old = scaled(9, m, n);
+    let mut added = old.clone();
+    gemm::gemm_packed(Bf16, m, n, k, &a, k, &packed(&b, k, n, n), &mut added, n, true);
     let x: Vec<f32> = (0..k * m).map(|at| a[at % m * k + at / m]).collect();
-    let mut gradient = vec![0.0; m * n];
+    let mut gradient = old.clone();
     gemm::gemm_tn(Bf16, 0..m, n, k, &x, m, &b, n, &mut gradient, n);
     for i in 0..m {
         for j in 0..n {
             let (a, b) = (|p: usize| a[i * k + p], |p: usize| b[p * n + j]);
-            let [product, weights] = if level() == Level::Amx {
-                [tiles(k, &a, &b); 2]
+            let old = old[i * n + j];
+            let [product, sum, weights] = if level() == Level::Amx {
+                [tiles(0.0, k, &a, &b), tiles(old, k, &a, &b), tiles(old, k, &a, &b)]
             } else {
                 let blocks = (0..k).step_by(HEIGHT).map(|start| chain(start..(start + HEIGHT).min(k), &a, &b));
-                [chain(0..k, &a, &b), blocks.fold(0.0_f32, |s, x| s + x)]
+                [chain(0..k, &a, &b), old + chain(0..k, &a, &b), blocks.fold(old, |s, x| s + x)]
             };
             assert_eq!(c[i * n + j].to_bits(), product.to_bits(), "[{i}, {j}]");
+            assert_eq!(added[i * n + j].to_bits(), sum.to_bits(), "+= [{i}, {j}]");
             assert_eq!(gradient[i * n + j].to_bits(), weights.to_bits(), "tn [{i}, {j}]");
         }
     }
@@ -398,7 +456,7 @@ fn hash() -> u64 {
 }
 
 #[test]
-fn the_level_changes_no_bit() {
+fn the_level_changes_no_bit_but_amx() {
     let wanted = if level() == Level::Amx { 0xe4ec_edd8_a5ba_991a } else { 0x7926_75d5_db05_d4ae };
     assert_eq!(hash(), wanted, "at {:?}: {:#x}", level(), hash());
 }
@@ -408,6 +466,9 @@ fn every_level() {
     if std::env::var_os("DREAMER_SIMD").is_some() {
         println!("skipped: DREAMER_SIMD is set, this process is one of the levels");
         return;
+    }
+    if level() < Level::Amx {
+        println!("skipped amx: this process runs at {:?}", level());
     }
     for name in ["portable", "avx2", "avx512", "avx512bf16"] {
         if Level::named(name).unwrap() >= level() {

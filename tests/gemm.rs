@@ -306,14 +306,45 @@ mod guarded {
 #[cfg(target_os = "linux")]
 #[test]
 fn nothing_behind_a_matrix_is_touched() {
-    for (m, n, k) in [(1, 1, 1), (15, 1, 9), (3, 17, 5), (29, 33, 14), (7, 70, 3), (16, 64, 16)] {
-        let (a, b, c) = (guarded::zeros(m * k), guarded::zeros(k * n), guarded::zeros(m * n));
-        let panels = guarded::zeros(packed_len::<f32>(Precision::Full, k, n));
-        pack_b(Precision::Full, b, k, n, n, panels);
-        gemm_packed(Precision::Full, m, n, k, a, k, panels, c, n, false);
-        gemm_packed(Precision::Full, m, n, k, a, k, panels, c, n, true);
-        gemm_tn(Precision::Full, 0..k, n, m, a, k, c, n, b, n);
-        pack_bt(Precision::Full, b, n, k, n, guarded::zeros(packed_len::<f32>(Precision::Full, n, k)));
+    let sizes = [
+        (1, 1, 1),
+        (15, 1, 9),
+        (3, 17, 5),
+        (29, 33, 14),
+        (7, 70, 3),
+        (16, 64, 16),
+        (16, 49, 30),
+        (33, 5, 40),
+        (3, 96, 70),
+    ];
+    for (m, n, k) in sizes {
+        for precision in [Precision::Full, Precision::Bf16] {
+            let (a, b, c) = (guarded::zeros(m * k), guarded::zeros(k * n), guarded::zeros(m * n));
+            let panels = guarded::zeros(packed_len::<f32>(precision, k, n));
+            pack_b(precision, b, k, n, n, panels);
+            gemm_packed(precision, m, n, k, a, k, panels, c, n, false);
+            gemm_packed(precision, m, n, k, a, k, panels, c, n, true);
+            gemm_tn(precision, 0..k, n, m, a, k, c, n, b, n);
+            pack_bt(precision, b, n, k, n, guarded::zeros(packed_len::<f32>(precision, n, k)));
+        }
+    }
+    // Windows, and of a packed matrix all rows and only some.
+    for (across, n) in [(3, 5), (16, 70), (40, 12), (35, 33)] {
+        for precision in [Precision::Full, Precision::Bf16] {
+            let windows =
+                Sliding { down: 2, across, runs: 2, run: 6, step: 4, stride: 4 * across + 4, line: 4 * across + 4 };
+            let image = guarded::zeros(windows.reach());
+            let pairs = guarded::zeros(image_len(precision, image.len()));
+            copy_image(precision, image, pairs);
+            let c = guarded::zeros(windows.rows() * n);
+            let panels = guarded::zeros(packed_len::<f32>(precision, 20, n));
+            for rows in [0..12, 8..20] {
+                gemm_windows(precision, &windows, rows, 20, n, pairs, panels, c, true, [&[]; 2]);
+            }
+            let pairs = guarded::zeros(image.len());
+            copy_image_tn(precision, windows.step, image, pairs);
+            gemm_windows_tn(precision, &windows, n, pairs, c, guarded::zeros(12 * n), [&[]; 2]);
+        }
     }
 }
 
@@ -323,8 +354,8 @@ fn every_level() {
         println!("skipped: DREAMER_SIMD is set, this process is one of the levels");
         return;
     }
-    for (name, lower) in [("portable", Level::Portable), ("avx2", Level::Avx2)] {
-        if lower >= level() {
+    for name in ["portable", "avx2", "avx512", "avx512bf16"] {
+        if Level::named(name).unwrap() >= level() {
             println!("skipped {name}: this process runs at {:?}", level());
             continue;
         }

@@ -34,8 +34,18 @@ pub enum Level {
 }
 
 impl Level {
-    /// The highest level that this processor can run.
+    /// The highest level that this process can run on this processor.
     pub fn detect() -> Level {
+        let level = Level::of_instructions();
+        #[cfg(target_arch = "x86_64")]
+        if level == Level::Avx512Bf16 && amx() {
+            return Level::Amx;
+        }
+        level
+    }
+
+    /// The highest level but [`Level::Amx`], whose registers Linux has to be asked for.
+    fn of_instructions() -> Level {
         #[cfg(target_arch = "x86_64")]
         {
             let avx2 = is_x86_feature_detected!("avx2")
@@ -49,13 +59,7 @@ impl Level {
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl");
             match (avx2, avx512) {
-                (true, true) if is_x86_feature_detected!("avx512bf16") => {
-                    if amx() {
-                        Level::Amx
-                    } else {
-                        Level::Avx512Bf16
-                    }
-                }
+                (true, true) if is_x86_feature_detected!("avx512bf16") => Level::Avx512Bf16,
                 (true, true) => Level::Avx512,
                 (true, false) => Level::Avx2,
                 (false, _) => Level::Portable,
@@ -89,8 +93,9 @@ fn amx() -> bool {
         const REQUEST: (libc::c_int, libc::c_ulong) = (0x1023, 18);
         /// AMX-BF16 and AMX-TILE in EDX of leaf 7.
         const TILES: u32 = 1 << 22 | 1 << 24;
-        // The leaf is there where the processor has AVX-512.
-        let has = __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & TILES == TILES;
+        // SAFETY: every processor of this architecture has the instruction. Newer compilers do not ask for the block.
+        #[allow(unused_unsafe)]
+        let has = unsafe { __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & TILES == TILES };
         // SAFETY: the call reads no memory of this process.
         has && unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST.0, REQUEST.1) == 0 }
     }
@@ -127,7 +132,10 @@ pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
         let wanted = wanted().unwrap_or_else(|error| panic!("{error}"));
-        wanted.map_or(Level::detect(), |level| level.min(Level::detect()))
+        match wanted {
+            None | Some(Level::Amx) => Level::detect(),
+            Some(level) => level.min(Level::of_instructions()),
+        }
     })
 }
 

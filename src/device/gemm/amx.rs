@@ -67,8 +67,8 @@ struct Rooms {
     rows: [f32; 4 * LEN * APART],
     /// Columns of X.
     turned: [f32; MOST * TURNED],
-    /// Panels of dY, or of the elements of windows.
-    panels: [f32; MOST / WIDTH * PANEL],
+    /// A panel of dY, or two of the elements of windows.
+    panels: [f32; 2 * PANEL],
 }
 
 // SAFETY: zeros are numbers.
@@ -79,12 +79,16 @@ thread_local! {
     static ROOMS: RefCell<Box<Rooms>> = RefCell::new(bytemuck::zeroed_box());
 }
 
-/// The copies of this thread. Only one job at a time may use them.
-fn rooms<T>(which: impl FnOnce(*mut Rooms) -> *mut T) -> *mut f32 {
-    ROOMS.with(|rooms| {
-        // SAFETY: the box is there as long as the thread.
-        which(unsafe { &raw mut **rooms.as_ptr() }).cast()
-    })
+/// Runs a job with the copies of this thread and its tile registers.
+///
+/// # Safety
+/// The processor has AMX with bf16, and the system lets this process use it.
+unsafe fn with_rooms(job: impl FnOnce(&mut Rooms, &Tiles)) {
+    ROOMS.with_borrow_mut(|rooms| {
+        // SAFETY: the caller's promise.
+        let tiles = unsafe { Tiles::new() };
+        job(rooms, &tiles);
+    });
 }
 
 /// Images in pairs: nothing to multiply.
@@ -123,7 +127,7 @@ pub(super) unsafe fn product(p: &Product<f32>) {
     };
     let c = Target { padded: true, rows: p.m, columns: p.n, c: p.c, ldc: p.ldc, accumulate: p.accumulate };
     // SAFETY: the caller's promises.
-    unsafe { by_rows(&c, p.k, p.b, panel, copy, || {}) }
+    unsafe { with_rooms(|rooms, tiles| by_rows(rooms, tiles, &c, p.k, p.b, panel, copy, || {})) }
 }
 
 /// C of a product by rows.
@@ -144,6 +148,8 @@ struct Target {
 /// # Safety
 /// The processor has AMX with bf16; C and B are valid for that product, C for writing and by nobody else.
 unsafe fn by_rows(
+    rooms: &mut Rooms,
+    tiles: &Tiles,
     target: &Target,
     k: usize,
     b: *const f32,
@@ -153,8 +159,7 @@ unsafe fn by_rows(
 ) {
     let &Target { padded, rows: m, columns: n, c, ldc, accumulate } = target;
     let (tall, wide) = (most(n), most(m));
-    // SAFETY: the caller's processor; the thread's copies are in use here only.
-    let (tiles, room) = unsafe { (Tiles::new(), rooms(|rooms| &raw mut (*rooms).rows)) };
+    let room = rooms.rows.as_mut_ptr();
     for start in (0..k).step_by(BLOCK) {
         let count = (k - start).min(BLOCK);
         let depth = count.div_ceil(2);
@@ -194,9 +199,12 @@ unsafe fn by_rows(
 /// # Safety
 /// As for [`product`].
 pub(super) unsafe fn gradient(p: &Gradient<f32>) {
-    // SAFETY: the caller's processor; the thread's copies are in use here only.
-    let (tiles, turned, panel) =
-        unsafe { (Tiles::new(), rooms(|rooms| &raw mut (*rooms).turned), rooms(|rooms| &raw mut (*rooms).panels)) };
+    // SAFETY: the caller's promises.
+    unsafe { with_rooms(|rooms, tiles| gradient_in(rooms, tiles, p)) }
+}
+
+unsafe fn gradient_in(rooms: &mut Rooms, tiles: &Tiles, p: &Gradient<f32>) {
+    let (turned, panel) = (rooms.turned.as_mut_ptr(), rooms.panels.as_mut_ptr());
     for (left, right) in pieces(p.n, MOST, WIDTH) {
         for (top, bottom) in pieces(p.k, MOST, WIDTH) {
             let count = (right - left).div_ceil(WIDTH) * (bottom - top).div_ceil(WIDTH);
@@ -258,7 +266,7 @@ pub(super) unsafe fn windows(job: &Job<f32>) {
     unsafe {
         match job {
             Job::Product(p) => windows_product(p),
-            Job::Gradient(p) => windows_gradient(p),
+            Job::Gradient(p) => with_rooms(|rooms, tiles| windows_gradient(rooms, tiles, p)),
         }
     }
 }
@@ -299,17 +307,18 @@ unsafe fn windows_product(p: &windows::Product<f32>) {
     let c = Target { padded: p.padded, rows: w.rows(), columns: p.n, c: p.c, ldc: p.n, accumulate: p.accumulate };
     // SAFETY: the caller's promises.
     unsafe {
-        by_rows(&c, 2 * w.columns(), p.b, p.panel, copy, || ahead.iter_mut().for_each(Ahead::ask::<Avx512Bf16>));
+        with_rooms(|rooms, tiles| {
+            let ask = || ahead.iter_mut().for_each(Ahead::ask::<Avx512Bf16>);
+            by_rows(rooms, tiles, &c, 2 * w.columns(), p.b, p.panel, copy, ask);
+        });
     }
 }
 
 /// `C^T += dY^T P`: for each block of rows of windows, dY is turned, and 32 or 64 elements of those windows at a time are gathered.
-unsafe fn windows_gradient(p: &windows::Gradient<f32>) {
+unsafe fn windows_gradient(rooms: &mut Rooms, tiles: &Tiles, p: &windows::Gradient<f32>) {
     let w = &p.windows;
     let (n, across) = (p.n, w.across);
-    // SAFETY: the caller's processor; the thread's copies are in use here only.
-    let (tiles, turned, panels) =
-        unsafe { (Tiles::new(), rooms(|rooms| &raw mut (*rooms).turned), rooms(|rooms| &raw mut (*rooms).panels)) };
+    let (turned, panels) = (rooms.turned.as_mut_ptr(), rooms.panels.as_mut_ptr());
     let mut stretches = Stretches::new();
     // Windows of a row are paired among themselves.
     let pairs = across.div_ceil(2);

@@ -4,7 +4,8 @@
 //! stand in one 32-bit lane, the even one in the lower half. A lane is handled as the f32 of the same bits, so that the loops
 //! over tiles are those of f32.
 //!
-//! [`fused`] says what the instruction `vdpbf16ps` computes, and every level computes exactly that:
+//! [`fused`] says what the instruction `vdpbf16ps` computes, and every level computes exactly that, but for
+//! [`Level::Amx`](crate::device::simd::Level::Amx):
 //!
 //! ```text
 //! (B1) s' = round(s  + a[2p + 1] b[2p + 1])
@@ -12,7 +13,7 @@
 //! ```
 //!
 //! Sums are f32, rounded to nearest even once for each step. Numbers below the smallest normal one count as zeros, in operands
-//! and in sums. So a bf16 product has the same bits at every level, with and without the instruction.
+//! and in sums. So a bf16 product has the same bits at every level below AMX, with and without the instruction.
 #![allow(unsafe_code)]
 
 use super::lanes::{Lanes, Plain};

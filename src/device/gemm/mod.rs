@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`pack_b`], [`pack_bt`], [`pack_table`] | the packed form of B `[k, n]`, from B, its stored transpose or any other order | out `[packed_len(k, n)]` |
 //! | [`gemm_packed`], [`gemm_packed_columns`] | `C (+)= A B` | A `[m, k]`, C `[m, n]` or some of its columns |
-//! | [`gemm_windows`], [`gemm_windows_tn`] | the same two with the windows of a convolution as A and X | image, C `[windows, n]` or `[window, n]` |
+//! | [`gemm_windows`], [`gemm_windows_tn`] | the same two with the windows of a convolution as A and X | image, C `[windows, n]` or `[window, n]` (see [`transposes`]) |
 //! | [`gemm_tn`], [`gemm_tn_tile`] | `C += X^T dY` | X `[m, k]`, dY `[m, n]`, C `[k, n]` or a tile of it |
 //!
 //! Every matrix is a slice and a leading dimension, the distance in elements between the beginnings of its rows. Every call names
@@ -16,10 +16,11 @@
 //! multiply-adds (`Level::Portable`: a product, then a sum). So its bits depend on its row of A, its column of B and the
 //! [`Level`], and on nothing else: not on m or n, on where it stands in a tile, on how rows and
 //! columns are split, on the number of threads.
-//! In [`Precision::Bf16`] the two steps of a pair, 2p and 2p + 1, change places: the odd one comes first. Those bits do not even
-//! depend on the level, but for [`Level::Amx`], which has its own rule of sums: see `amx`.
 //! With `accumulate`, and in `gemm_tn`, a sum of [`BLOCK`] (`gemm_tn`: [`HEIGHT`]) steps starts from 0 and is then added to C,
 //! and so on, block after block: short sums lose less than a single one over tens of thousands of rows.
+//!
+//! In [`Precision::Bf16`] the two steps of a pair, 2p and 2p + 1, change places: the odd one comes first. Those bits do not even
+//! depend on the level, but for [`Level::Amx`], which has its own rule of sums: see `amx`.
 
 mod ahead;
 #[cfg(target_arch = "x86_64")]
@@ -61,8 +62,9 @@ pub enum Precision {
     /// Those of the matrices.
     #[default]
     Full,
-    /// Both operands, of f32, are rounded to bf16, to nearest even: half the memory of packed matrices, twice the speed at
-    /// [`Level::Avx512Bf16`], more at [`Level::Amx`]. Lower levels emulate the former to the bit, slowly.
+    /// Both operands, of f32, are rounded to bf16, to nearest even: half the memory of packed matrices. Up to twice
+    /// the speed at [`Level::Avx512Bf16`], if the processor's instruction is fast, and more at [`Level::Amx`]. Lower levels emulate the
+    /// former to the bit, slowly.
     Bf16,
 }
 

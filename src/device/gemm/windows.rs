@@ -1,4 +1,5 @@
-//! Products with the windows of a convolution, which are read where they lie in the image: nothing is gathered.
+//! Products with the windows of a convolution, which are read where they lie in the image: nothing is gathered. (By AMX they are:
+//! see `amx`.)
 //!
 //! A window is `runs` stretches of `run` elements, one in each image row that it covers. Windows side by side begin `step`
 //! elements apart, so along a row of windows they are a matrix with leading dimension `step`, and a micro-kernel only has to skip
@@ -77,6 +78,7 @@ pub(super) struct Product<E> {
     /// Elements in a panel of the packed matrix.
     pub panel: usize,
     /// Whether zeros follow these rows to the end of a tile of AMX.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub padded: bool,
     pub c: *mut E,
     pub accumulate: bool,
