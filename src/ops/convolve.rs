@@ -83,12 +83,13 @@ pub(super) fn gradient<R: Real>(
     mut then: impl FnMut(&[R], &[R]),
 ) {
     if let Some(sliding) = sliding(precision, w) {
-        if gemm::transposes(precision) {
-            turned(db, n, scratch, |turned, scratch| {
-                gradient_in_images(precision, w, sliding, n, images, dy, turned, scratch, then);
-            });
-        } else {
+        let sum = |db: &mut [R], scratch: &mut [R]| {
             gradient_in_images(precision, w, sliding, n, images, dy, db, scratch, then);
+        };
+        if gemm::transposes(precision) {
+            turned(db, n, scratch, sum)
+        } else {
+            sum(db, scratch)
         }
         return;
     }
@@ -111,13 +112,14 @@ pub(super) fn gradient_transposed<R: Real>(
     mut then: impl FnMut(&[R], &[R]),
 ) {
     if let Some(sliding) = sliding(precision, w) {
-        if gemm::transposes(precision) {
+        let sum = |db: &mut [R], scratch: &mut [R]| {
             gradient_in_images(precision, w, sliding, n, images, y, db, scratch, then);
+        };
+        // The other way round, Y has few columns, which fill vectors better than the windows do.
+        if gemm::transposes(precision) {
+            sum(db, scratch)
         } else {
-            // The other way round, Y has few columns, which fill vectors better than the windows do.
-            turned(db, w.patch(), scratch, |turned, scratch| {
-                gradient_in_images(precision, w, sliding, n, images, y, turned, scratch, then);
-            });
+            turned(db, w.patch(), scratch, sum)
         }
         return;
     }

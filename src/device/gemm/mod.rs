@@ -132,10 +132,15 @@ pub fn panel_width<R: Real>() -> usize {
     2 * bytes / size_of::<R>()
 }
 
+/// Whether products are made by the tiles of AMX.
+fn tiles(precision: Precision) -> bool {
+    precision == Precision::Bf16 && level() == Level::Amx
+}
+
 /// Rows of a panel of packed B `[k, n]`: the inner dimension, at [`Level::Amx`] to the end of a tile of pairs.
 fn depth(precision: Precision, k: usize) -> usize {
     let depth = k.div_ceil(precision.steps());
-    if precision == Precision::Bf16 && level() == Level::Amx { depth.next_multiple_of(TILE) } else { depth }
+    if tiles(precision) { depth.next_multiple_of(TILE) } else { depth }
 }
 
 /// Elements of a packed B `[k, n]`.
@@ -392,7 +397,7 @@ pub fn gemm_windows<R: Real>(
 
 /// Whether [`gemm_windows_tn`] adds to the transpose of C.
 pub fn transposes(precision: Precision) -> bool {
-    precision == Precision::Bf16 && level() == Level::Amx
+    tiles(precision)
 }
 
 /// `C += P^T dY`: P `[windows, window]` the windows over an image, dY `[windows, n]`, C `[window, n]`, or `[n, window]` where [`transposes`]
