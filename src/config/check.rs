@@ -22,6 +22,11 @@ impl Config {
         }
     }
 
+    /// Rows of a chunk with those before it that only lead to its first state: `context_length + batch_length`.
+    pub fn chunk_length(&self) -> usize {
+        self.context_length + self.batch_length
+    }
+
     /// Exploration noise after this many environment steps: `expl_amount` halved every `expl_decay` steps, never below
     /// `expl_min` (danijar/dreamer, `Dreamer._exploration`).
     pub fn expl_amount_at(&self, step: u64) -> f64 {

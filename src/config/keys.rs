@@ -239,6 +239,8 @@ keys! {
         batch_size: usize = 50, Within(1.0, MAX_ROWS), fixed;
         /// Time steps of a chunk.
         batch_length: usize = 50, Within(2.0, MAX_ROWS), fixed;
+        /// Rows of the same episode before a chunk that lead to the state it begins in, without gradients; 0 begins every chunk in the zero state.
+        context_length: usize = 0, Within(0.0, MAX_ROWS), fixed;
         /// Environment steps between two blocks of updates.
         train_every: u64 = 1000, AtLeast(1.0), fixed;
         /// Updates in a block.

@@ -230,7 +230,7 @@ pub fn parameters<R: Real>(model: &Model) -> Params<R> {
 /// The name and values of every input of a training step that holds data.
 pub fn batch(model: &Model) -> Vec<(&'static str, Vec<f64>)> {
     let c = &model.config;
-    let (t, b) = (c.batch_length, c.batch_size);
+    let (t, b) = (c.chunk_length(), c.batch_size);
     let n = t * b;
     let mut rng = Philox::new(23, stream::TEST, 0);
     let mut onehots = |classes: &[usize], count: usize| -> Vec<f64> {

@@ -129,7 +129,16 @@ pub fn deter_step<R: Real>(g: &mut Graph<R>, model: &Model, prev: State, action:
 /// (S3): the layer that the prior is made of [.., 2 S] or [.., S].
 fn prior_layer<R: Real>(g: &mut Graph<R>, model: &Model, deter: Var) -> Var {
     let x = hidden(g, model, "rssm.img2", &[deter]);
-    dense(g, "rssm.img3", &[x])
+    dist_layer(g, model, "rssm.img3", x)
+}
+
+/// The layer of this name that a distribution is made of [.., 2 S] or [.., S]. Logits are in full precision: with noise they decide between
+/// classes, and a rounding decides otherwise.
+fn dist_layer<R: Real>(g: &mut Graph<R>, model: &Model, name: &str, x: Var) -> Var {
+    match model.config.latent {
+        Latent::Gaussian => dense(g, name, &[x]),
+        Latent::Categorical => g.in_full(|g| dense(g, name, &[x])),
+    }
 }
 
 /// The distribution that a layer describes.
@@ -204,7 +213,7 @@ pub fn obs_step<R: Real>(
     let w = g.rows(w, 0, model.deter());
     let x =
         finished(g, model, "rssm.obs1", model.config.dense_act, |g, f| g.linear_add(&[deter], w, None, Some(embed), f));
-    let layer = dense(g, "rssm.obs2", &[x]);
+    let layer = dist_layer(g, model, "rssm.obs2", x);
     let (post, stoch) = sample(g, model, layer, noise);
     (State { stoch, deter }, post)
 }
@@ -220,27 +229,60 @@ pub struct Observed {
     pub prior: Dist,
 }
 
-/// Infers the states of a batch of sequences. `embed` [T B, E]; `action` [T, B, A], where action t is the one that led to observation
-/// t; `keep` [T, B], 0 at the first row of an episode; `noise` [T, B, S]. Every sequence begins in the zero state.
-pub fn observe<R: Real>(g: &mut Graph<R>, model: &Model, embed: Var, action: Var, keep: Var, noise: Var) -> Observed {
-    g.scope("observe");
-    let (t_len, b) = (g.shape(action)[0], g.shape(action)[1]);
-    let pre = embed_half(g, model, embed);
-    let pre = g.reshape(pre, &[t_len, b, model.config.hidden_size]);
-    // Inputs are zero until the host fills them, and nobody fills these.
-    let mut state = State {
-        stoch: g.input("observe.initial_stoch", &[b, model.stoch()]),
-        deter: g.input("observe.initial_deter", &[b, model.deter()]),
-    };
-    let (mut stochs, mut deters, mut posts) = (Vec::new(), Vec::new(), Vec::new());
-    for t in 0..t_len {
-        let at = [action, keep, pre, noise].map(|x| g.window(x, t));
-        let post;
-        (state, post) = obs_step(g, model, state, at[0], at[1], at[2], at[3]);
-        stochs.push(state.stoch);
-        deters.push(state.deter);
-        posts.push(post);
+/// A batch of sequences whose states are to be inferred.
+#[derive(Debug, Clone, Copy)]
+pub struct Sequences {
+    /// Embeddings of the observations [T B, E].
+    pub embed: Var,
+    /// Actions [T, B, A]; action t is the one that led to observation t.
+    pub action: Var,
+    /// [T, B], 0 at the first row of an episode.
+    pub keep: Var,
+    /// Noise of the samples [T, B, S].
+    pub noise: Var,
+}
+
+impl Sequences {
+    /// The zero state [B, ..].
+    pub fn zero<R: Real>(&self, g: &mut Graph<R>, model: &Model) -> State {
+        let b = g.shape(self.action)[1];
+        // Inputs are zero until the host fills them, and nobody fills these.
+        State {
+            stoch: g.input("observe.initial_stoch", &[b, model.stoch()]),
+            deter: g.input("observe.initial_deter", &[b, model.deter()]),
+        }
     }
+
+    /// From a state [B, ..] on, the posterior state and its distribution of every row.
+    fn scan<R: Real>(&self, g: &mut Graph<R>, model: &Model, mut state: State) -> (Vec<State>, Vec<Dist>) {
+        let (t_len, b) = (g.shape(self.action)[0], g.shape(self.action)[1]);
+        let pre = embed_half(g, model, self.embed);
+        let pre = g.reshape(pre, &[t_len, b, model.config.hidden_size]);
+        (0..t_len)
+            .map(|t| {
+                let at = [self.action, self.keep, pre, self.noise].map(|x| g.window(x, t));
+                let post;
+                (state, post) = obs_step(g, model, state, at[0], at[1], at[2], at[3]);
+                (state, post)
+            })
+            .unzip()
+    }
+}
+
+/// The state [B, ..] that these sequences lead to from the zero state, through which no gradient flows.
+pub fn lead<R: Real>(g: &mut Graph<R>, model: &Model, rows: Sequences) -> State {
+    g.scope("context");
+    let zero = rows.zero(g, model);
+    let (states, _) = rows.scan(g, model, zero);
+    states.last().expect("a sequence has rows").stop(g)
+}
+
+/// Infers the states of a batch of sequences that begin in the state `initial` [B, ..].
+pub fn observe<R: Real>(g: &mut Graph<R>, model: &Model, initial: State, rows: Sequences) -> Observed {
+    g.scope("observe");
+    let (states, posts) = rows.scan(g, model, initial);
+    let stochs: Vec<Var> = states.iter().map(|s| s.stoch).collect();
+    let deters: Vec<Var> = states.iter().map(|s| s.deter).collect();
     let state = State { stoch: g.stack(&stochs), deter: g.stack(&deters) };
     let post = stack(g, &posts);
     g.scope("prior");

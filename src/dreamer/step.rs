@@ -20,7 +20,8 @@ use crate::device::Pool;
 use crate::ops::adam::{Adam, adam_update, global_norm};
 use crate::ops::noise::Noise;
 
-/// Inputs of a training step, time-major. Row t of a sequence is what was seen after action t, and the reward for it.
+/// Inputs of a training step, time-major. Row t of a sequence is what was seen after action t, and the reward for it. T is
+/// `context_length + batch_length`.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch {
     /// Observations [T B, ...].
@@ -39,7 +40,7 @@ pub struct Batch {
 
 impl Batch {
     fn inputs<R: Real>(g: &mut Graph<R>, model: &Model) -> Self {
-        let (t, b) = (model.config.batch_length, model.config.batch_size);
+        let (t, b) = (model.config.chunk_length(), model.config.batch_size);
         let mut shape = vec![t * b];
         shape.extend(model.observation.shape());
         let weight = match model.observation {
@@ -67,7 +68,7 @@ impl Batch {
 pub enum NoiseSource {
     /// Drawn by Philox at the step of the clock.
     Drawn,
-    /// Given by the host: inputs `noise.post` [T, B, S], `noise.prior` [H, N, S], `noise.action` [H, N, A].
+    /// Given by the host: inputs `noise.post` [T, B, S] (as many rows as the batch has), `noise.prior` [H, N, S], `noise.action` [H, N, A].
     Given,
 }
 
@@ -120,7 +121,7 @@ pub(super) fn trace<R: Real>(model: &Model, layout: &Arc<Layout>, noise: NoiseSo
         NoiseSource::Given => g.input(name, shape),
         NoiseSource::Drawn => g.noise(kind, stream, shape),
     };
-    let post_noise = draw("noise.post", latent_noise, stream::POSTERIOR, &[t, b, s]);
+    let post_noise = draw("noise.post", latent_noise, stream::POSTERIOR, &[c.chunk_length(), b, s]);
     let prior_noise = draw("noise.prior", latent_noise, stream::PRIOR, &[h, n, s]);
     let action_noise = draw("noise.action", action_noise, stream::ACTION, &[h, n, a]);
 

@@ -12,7 +12,7 @@ use super::decoder::decode;
 use super::encoder::encode;
 use super::heads;
 use super::model::Model;
-use super::rssm::{self, Observed};
+use super::rssm::{self, Observed, Sequences, State};
 use super::step::Batch;
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
@@ -38,12 +38,16 @@ pub struct WorldLoss {
     pub decoded: Var,
 }
 
-/// Traces the world model's loss over a batch; `noise` [T, B, S].
+/// Traces the world model's loss over a batch; `noise` [T, B, S]. Of its T rows the first `context_length` are not learned: they lead to the state
+/// that the others begin in.
 pub fn world_loss<R: Real>(g: &mut Graph<R>, model: &Model, batch: &Batch, noise: Var) -> WorldLoss {
     let c = &model.config;
+    let (initial, batch, noise) = led(g, model, batch, noise);
     let (t, b) = (g.shape(batch.action)[0], g.shape(batch.action)[1]);
     let embed = encode(g, model, batch.obs);
-    let observed = rssm::observe(g, model, embed, batch.action, batch.keep, noise);
+    let rows = Sequences { embed, action: batch.action, keep: batch.keep, noise };
+    let initial = initial.unwrap_or_else(|| rows.zero(g, model));
+    let observed = rssm::observe(g, model, initial, rows);
     let feat = observed.state.flat(g).feat();
 
     let decoded = decode(g, model, &feat);
@@ -96,4 +100,22 @@ pub fn world_loss<R: Real>(g: &mut Graph<R>, model: &Model, batch: &Batch, noise
     terms.extend(pcont.map(|p| (p, c.pcont_scale)));
     let loss = g.sum(&terms);
     WorldLoss { loss, image, reward, pcont, kl, div, observed, decoded }
+}
+
+/// The state that the first `context_length` rows of a batch lead to, if there are any; the rows behind them, and their noise.
+fn led<R: Real>(g: &mut Graph<R>, model: &Model, batch: &Batch, noise: Var) -> (Option<State>, Batch, Var) {
+    let (context, b) = (model.config.context_length, g.shape(batch.action)[1]);
+    if context == 0 {
+        return (None, *batch, noise);
+    }
+    let rows = g.shape(batch.action)[0];
+    let obs = g.rows(batch.obs, 0, context * b);
+    let embed = encode(g, model, obs);
+    let [action, keep, before] = [batch.action, batch.keep, noise].map(|x| g.rows(x, 0, context));
+    let initial = rssm::lead(g, model, Sequences { embed, action, keep, noise: before });
+    let mut flat = |x: Var| g.rows(x, context * b, rows * b);
+    let (obs, reward, pcont_target) = (flat(batch.obs), flat(batch.reward), flat(batch.pcont_target));
+    let weight = batch.weight.map(flat);
+    let [action, keep, noise] = [batch.action, batch.keep, noise].map(|x| g.rows(x, context, rows));
+    (Some(initial), Batch { obs, action, reward, pcont_target, keep, weight }, noise)
 }

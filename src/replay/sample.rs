@@ -15,6 +15,9 @@
 //!
 //! The first row of every chunk has `is_first = 1`, because the state there is zero.
 //!
+//! With [`Sampling::context`] a chunk is preceded by that many rows which are not learned: those of its episode before it, so that its state there is
+//! not zero. Where the episode has fewer, they are filled up in front with its first row, which resets the state each time.
+//!
 //! Two choices of implementations that go wrong can be switched on. Without [`Sampling::last_rows`] the last row of a finished episode counts as
 //! never stored. With [`Sampling::reward_before_action`] row t shows r_{t+1}, the reward of the action that is about to be taken.
 
@@ -60,6 +63,8 @@ pub struct Sampling {
     pub last_rows: bool,
     /// Whether a chunk's first row counts as one inside its episode, if it is: the state before it is zero either way, but the action stays.
     pub first_actions: bool,
+    /// Rows before each chunk that lead to its first state.
+    pub context: usize,
     /// Whether a row shows the reward of the next row instead of its own.
     pub reward_before_action: bool,
 }
@@ -82,6 +87,8 @@ pub struct Address {
     pub row: usize,
     /// Whether the state is reset before this row: a chunk's first row, a join, or a true reset.
     pub is_first: bool,
+    /// Whether it is learned from; otherwise it is [`Sampling::context`].
+    pub learned: bool,
 }
 
 /// Buffers that a batch is copied into, all time-major: entry `[t, b]` stands at place `t * B + b`.
@@ -99,7 +106,7 @@ pub struct BatchMut<'a> {
     pub is_first: &'a mut [f32],
 }
 
-/// What share of a batch's rows is what.
+/// What share of a batch's learned rows is what.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchStats {
     /// Rows with a positive reward.
@@ -119,8 +126,8 @@ struct Window {
 }
 
 impl Replay {
-    /// Draws `b` chunks of `t` rows for update number `update`: where each of the `t * b` rows comes from, time-major. An error
-    /// says that too little has been collected yet.
+    /// Draws `b` chunks of `t` rows, and the context before them, for update number `update`: where each of the `(context + t) * b` rows comes
+    /// from, time-major. An error says that too little has been collected yet.
     pub fn draw(&self, how: &Sampling, t: usize, b: usize, update: u64) -> Result<Vec<Address>> {
         assert!(t > 0 && b > 0, "a batch of {b} chunks of {t} rows");
         let mut rng = Philox::new(self.seed, stream::REPLAY, update);
@@ -133,9 +140,18 @@ impl Replay {
             Windows::Within => self.draw_within(how, t, b, special, &mut rng)?,
             Windows::Across => self.draw_across(how, t, b, special, &mut rng)?,
         };
-        if how.first_actions {
+        if how.first_actions || how.context > 0 {
             chunks.iter_mut().for_each(|chunk| chunk[0].is_first = chunk[0].row == 0);
         }
+        for chunk in &mut chunks {
+            let Address { source, row: start, .. } = chunk[0];
+            let before = (0..how.context).map(|i| {
+                let row = (start + i).saturating_sub(how.context);
+                Address { source, row, is_first: i == 0 || row == 0, learned: false }
+            });
+            chunk.splice(0..0, before.collect::<Vec<_>>());
+        }
+        let t = how.context + t;
         Ok((0..t * b).map(|place| chunks[place % b][place / b]).collect())
     }
 
@@ -155,10 +171,11 @@ impl Replay {
             batch.discount[place] = discount;
             batch.is_first[place] = f32::from(u8::from(address.is_first));
             for (count, is) in counts.iter_mut().zip([reward > 0.0, discount == 0.0, address.is_first]) {
-                *count += usize::from(is);
+                *count += usize::from(is && address.learned);
             }
         }
-        let [positive_reward, terminal, first] = counts.map(|count| count as f64 / rows.len() as f64);
+        let learned = rows.iter().filter(|address| address.learned).count() as f64;
+        let [positive_reward, terminal, first] = counts.map(|count| count as f64 / learned);
         BatchStats { positive_reward, terminal, first }
     }
 
@@ -336,7 +353,7 @@ impl Replay {
                 at += 1;
                 (source, row) = (source_at(at), 0);
             }
-            rows.push(Address { source, row, is_first: row == 0 || rows.is_empty() });
+            rows.push(Address { source, row, is_first: row == 0 || rows.is_empty(), learned: true });
             row += 1;
         }
         rows
@@ -346,7 +363,7 @@ impl Replay {
 /// The rows of a window, whose first one resets the state.
 fn rows_of(window: &Window) -> impl Iterator<Item = Address> {
     let Window { source, start, length } = *window;
-    (start..start + length).map(move |row| Address { source, row, is_first: row == start })
+    (start..start + length).map(move |row| Address { source, row, is_first: row == start, learned: true })
 }
 
 /// A start, uniform over the windows of `length` among `rows` rows that hold row `row`.

@@ -150,6 +150,7 @@ pub fn sampling(c: &Config) -> Sampling {
         win_fraction: c.win_fraction,
         last_rows: c.last_rows,
         first_actions: c.first_actions,
+        context: c.context_length,
         reward_before_action: c.reward_before_action,
     }
 }
@@ -159,7 +160,7 @@ impl Learner {
     pub fn new(agent: &Agent) -> Self {
         let c = agent.world.config();
         let step = TrainStep::new(&agent.world.model, &agent.params, NoiseSource::Drawn, &agent.pool);
-        let rows = c.batch_size * c.batch_length;
+        let rows = c.batch_size * c.chunk_length();
         let size = agent.world.layout.observation_size();
         let stored = agent.world.layout.observation;
         Learner {

@@ -101,7 +101,7 @@ impl Encoder {
     /// The device's memory is full.
     pub fn new(world: &World, batch: &Batch, plan: &mut CudaPlan, stream: &Stream) -> Result<Encoder> {
         let (c, observation) = (world.config(), &world.model.observation);
-        let (rows, size) = (c.batch_size * c.batch_length, world.layout.observation_size());
+        let (rows, size) = (c.batch_size * c.chunk_length(), world.layout.observation_size());
         let encoding = match (world.layout.observation, observation) {
             (ObsKind::Floats, _) => Encoding::Copied,
             (ObsKind::Bytes, Observation::Symbolic { cells, classes }) => Encoding::Planes {

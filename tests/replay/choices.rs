@@ -47,6 +47,34 @@ fn a_chunk_can_begin_inside_an_episode() {
     }
 }
 
+/// Context is the rows of the episode before a chunk, its first row again where there are none; the chunk itself stays as drawn, and the shares of a
+/// batch are those of learned rows.
+#[test]
+fn a_chunk_can_have_context() {
+    let mut replay = Replay::in_memory(grid(), 1, ROOM, 1);
+    (0..8).for_each(|serial| add_episode(&mut replay, 0, serial, 3 + usize::from(serial) % 9));
+    let (context, t, b) = (4, 5, 100);
+    for how in [WITHIN, ACROSS] {
+        let plain = sample(&replay, &Sampling { first_actions: true, ..how }, t, b, 2);
+        let led = sample(&replay, &Sampling { context, ..how }, t, b, 2);
+        let (before, chunks) = led.addresses.split_at(context * b);
+        assert_eq!(chunks, plain.addresses);
+        assert_eq!(led.reward[context * b..], plain.reward);
+        assert_eq!(led.stats, plain.stats);
+        assert!(before.iter().all(|row| !row.learned) && chunks.iter().all(|row| row.learned));
+        let mut padded = 0;
+        for (place, row) in before.iter().enumerate() {
+            let (chunk, back) = (&chunks[place % b], context - place / b);
+            assert_eq!(row.source, chunk.source);
+            assert_eq!(row.row, chunk.row.saturating_sub(back));
+            assert_eq!(row.is_first, place < b || row.row == 0);
+            assert_eq!(usize::from(led.bytes[place * 4 + 2]), row.row, "the third byte is the row");
+            padded += usize::from(chunk.row < back);
+        }
+        assert!(padded > 0 && padded < before.len());
+    }
+}
+
 /// Without last rows every other row is drawn, those of the unfinished episode too; an episode of one row gives nothing.
 #[test]
 fn last_rows_can_be_left_out() {

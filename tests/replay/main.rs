@@ -21,6 +21,7 @@ const WITHIN: Sampling = Sampling {
     win_fraction: 0.0,
     last_rows: true,
     first_actions: false,
+    context: 0,
     reward_before_action: false,
 };
 const ACROSS: Sampling = Sampling { windows: Windows::Across, ..WITHIN };
@@ -76,7 +77,7 @@ struct Batch {
 }
 
 fn sample(replay: &Replay, how: &Sampling, t: usize, b: usize, update: u64) -> Batch {
-    let (rows, layout) = (t * b, replay.layout());
+    let (rows, layout) = ((how.context + t) * b, replay.layout());
     let addresses = replay.draw(how, t, b, update).unwrap();
     let (mut bytes, mut floats) = (vec![], vec![]);
     match layout.observation {

@@ -16,6 +16,7 @@
 
 mod acting;
 mod chance;
+mod context;
 mod frozen;
 mod gradients;
 mod returns;

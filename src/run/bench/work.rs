@@ -15,7 +15,7 @@ use crate::device::Pool;
 #[cfg(feature = "cuda")]
 use crate::device::cuda::kernels::Kernels;
 use crate::dreamer::behavior::{behavior, imagine, write_constants};
-use crate::dreamer::rssm::{State, observe};
+use crate::dreamer::rssm::{Sequences, State, observe};
 use crate::dreamer::step::{NoiseSource, TrainStep};
 use crate::dreamer::{Actions, Model, Observation};
 use crate::ops::adam::{Adam, adam_update, global_norm};
@@ -87,7 +87,9 @@ fn part(model: &Model, mode: BenchMode, params: &Params<f32>, pool: &Arc<Pool>, 
         let action = g.input("action", &[t, b, model.actions.size()]);
         let keep = g.input("keep", &[t, b]);
         let noise = g.input("noise", &[t, b, model.stoch()]);
-        let observed = observe(&mut g, model, embed, action, keep, noise);
+        let rows = Sequences { embed, action, keep, noise };
+        let initial = rows.zero(&mut g, model);
+        let observed = observe(&mut g, model, initial, rows);
         let results = [observed.state.stoch, observed.state.deter, observed.post.spread(), observed.prior.spread()];
         results.into_iter().for_each(|v| {
             g.keep(v);

@@ -50,8 +50,9 @@ pub fn of_replay(agent: &Agent, replay: &Replay, updates: u64) -> Option<Batches
     let mut drawn = Vec::new();
     for update in updates..updates + BATCHES {
         let Ok(rows) = replay.draw(&sampling, c.batch_length, c.batch_size, update) else { return None };
+        let learned: Vec<&Address> = rows.iter().filter(|row| row.learned).collect();
         let share =
-            |of: &dyn Fn(&Address) -> bool| rows.iter().filter(|row| of(row)).count() as f64 / rows.len() as f64;
+            |of: &dyn Fn(&Address) -> bool| learned.iter().filter(|row| of(row)).count() as f64 / learned.len() as f64;
         drawn.push((
             share(&|row| replay.shown_reward(&sampling, row) > 0.0),
             share(&|row| replay.episode(row.source).discounts()[row.row] == 0.0),
