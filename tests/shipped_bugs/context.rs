@@ -37,7 +37,8 @@ fn context_leads_to_the_first_state_and_to_nothing_else() {
         let mut given = trial(true, changes);
         rows.into_iter().for_each(|name| copy(&led, &mut given, name, CONTEXT));
         ["noise.prior", "noise.action"].into_iter().for_each(|name| copy(&led, &mut given, name, 0));
-        for ((name, all), width) in ["observe.initial_stoch", "observe.initial_deter"].into_iter().zip(all).zip(widths) {
+        for ((name, all), width) in ["observe.initial_stoch", "observe.initial_deter"].into_iter().zip(all).zip(widths)
+        {
             let initial = given.step.plan.input(name).expect("an input");
             let state = &all[(CONTEXT - 1) * B * width..CONTEXT * B * width];
             given.step.plan.input_mut(initial).copy_from_slice(state);

@@ -8,7 +8,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::ahead::{Ahead, LINE};
+use super::ahead::{Columns, LINE};
 use super::lanes::Lanes;
 use super::product::pieces;
 use super::tile::{self, Mode, Tile};
@@ -87,10 +87,8 @@ unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element, pairs
         let depth = height.div_ceil(L::STEPS);
         let next = start + height;
         let rows = (p.m - next).min(HEIGHT);
-        let mut ahead = [
-            Ahead::new(p.x.wrapping_add(next * p.ldx), p.ldx, rows, p.k, tiles),
-            Ahead::new(p.dy.wrapping_add(next * p.ldy), p.ldy, rows, p.n, tiles),
-        ];
+        let block = [(p.x.wrapping_add(next * p.ldx), p.ldx, p.k), (p.dy.wrapping_add(next * p.ldy), p.ldy, p.n)];
+        let mut ahead = Columns::new(block, rows, tiles);
         let x = p.x.wrapping_add(start * p.ldx);
         let (x, ldx) = match L::STEPS {
             1 => (x, p.ldx),
@@ -110,7 +108,7 @@ unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element, pairs
                 copy::<L>(dy, p.ldy, height, columns, panel, width);
             }
             for (top, bottom) in pieces(p.k, most, 1) {
-                ahead.iter_mut().for_each(Ahead::ask::<L>);
+                let trail = ahead.next::<L>(panel);
                 // SAFETY: columns top..bottom of X in those rows, and rows top..bottom of C in those columns, are within the
                 // caller's matrices.
                 unsafe {
@@ -129,6 +127,7 @@ unsafe fn part<L: Lanes>(p: &Gradient<L::Element>, panel: *mut L::Element, pairs
                             ldc: p.ldc,
                             columns,
                             mode: Mode::Add,
+                            trail,
                         },
                     );
                 }

@@ -3,6 +3,7 @@
 
 use std::mem::MaybeUninit;
 
+use super::ahead::Trail;
 use super::lanes::Lanes;
 use super::tile::{self, Mode, Tile};
 
@@ -93,6 +94,7 @@ pub(super) unsafe fn run<L: Lanes>(p: &Product<L::Element>) {
                                 ldc: p.ldc,
                                 columns,
                                 mode,
+                                trail: Trail::nowhere(p.b),
                             },
                         );
                     }

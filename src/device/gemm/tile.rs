@@ -5,6 +5,7 @@
 //! far enough ahead to hide its latency; only a C that is added to is asked for at the start, because it is met at the end.
 #![allow(unsafe_code)]
 
+use super::ahead::Trail;
 use super::lanes::Lanes;
 
 /// What a tile does with C. Sums run in ascending order of the inner dimension.
@@ -38,6 +39,8 @@ pub(super) struct Tile<E> {
     /// Columns of C, in (V - 1) * LEN + 1 ..= V * LEN.
     pub columns: usize,
     pub mode: Mode,
+    /// What is asked for on the way, a line for each row of A in a tile with `DOWN`.
+    pub trail: Trail<E>,
 }
 
 /// Runs a tile of `rows` rows and `vectors` vectors.
@@ -100,9 +103,12 @@ unsafe fn multiply<L: Lanes, const M: usize, const V: usize, const DOWN: bool>(t
         if t.mode == Mode::Add {
             each::<L, M, V>(t, last, |_, _, _, c| L::prefetch(c));
         }
-        let (mut a, mut b) = (t.a, t.b);
+        let (mut a, mut b, mut trail) = (t.a, t.b, t.trail);
         for _ in 0..t.runs {
             for _ in 0..t.depth {
+                if DOWN {
+                    (0..L::STEPS).for_each(|_| trail.ask::<L>());
+                }
                 let mut y = [L::zero(); V];
                 for v in 0..V {
                     y[v] = L::load(b.add(v / 2 * t.panel + v % 2 * L::LEN));

@@ -9,7 +9,7 @@
 use std::mem::MaybeUninit;
 
 use super::Precision;
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Trail};
 use super::gradient::{HEIGHT, Panel, copy};
 use super::lanes::Lanes;
 use super::product::{CACHE, pieces};
@@ -153,6 +153,7 @@ unsafe fn product<L: Lanes>(p: &Product<L::Element>) {
                             ldc: p.n,
                             columns,
                             mode: if p.accumulate { Mode::Add } else { Mode::Set },
+                            trail: Trail::nowhere(p.b),
                         };
                         tile::run::<L, false>(right - left, vectors, &tile);
                     }
@@ -213,6 +214,7 @@ unsafe fn gradient<L: Lanes>(p: &Gradient<L::Element>) {
                             ldc: p.n,
                             columns,
                             mode: Mode::Add,
+                            trail: Trail::nowhere(panel),
                         };
                         tile::run::<L, true>(right - left, columns.div_ceil(L::LEN), &tile);
                     }
