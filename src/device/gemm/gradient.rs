@@ -3,7 +3,8 @@
 //! X and dY are long (every time step of every chunk is a row) and are read a few columns at a time. So a few hundred columns of
 //! each are walked together, a block of rows after the other: the part of C that belongs to them stays in the second-level
 //! cache, the block's panel of dY is copied into one piece for the first-level cache, and the lines of the next block are asked
-//! for while this one is worked on, because no processor foresees an access of a few columns of each row.
+//! for while this one is worked on, because no processor foresees an access of a few columns of each row. They are asked for one
+//! at a time: a burst of them fills what a core has for lines under way, and it waits.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
