@@ -1,8 +1,10 @@
 //! Observation -> embedding.
 //!
-//! Images: convolutions of kernel 4 and stride 2 without padding, channels d, 2d, 4d, ..., as many as fit: 64x64 gives the published four
-//! layers (31, 14, 6, 2) and 28x28 three (13, 5, 1). The last map, flattened in (h, w, c) order, is the embedding. Vectors and
-//! symbolic planes: a multi-layer perceptron whose last layer is the embedding. Source: danijar/dreamer `models.py`, `ConvEncoder`.
+//! Images: convolutions of stride 2 without padding, channels d, 2d, 4d, ..., as many as fit. 64x64 has the published four layers of kernel 4
+//! (31, 14, 6, 2). Over an odd map such a kernel leaves out the last row and the last column. In 64x64 these are two rows of pixels, but in 28x28
+//! (13, 5, 1) it would be the row of tiles in which the agent stands: so in other images an odd map has kernel 3, and 28x28 gives 13, 6, 2. The
+//! last map, flattened in (h, w, c) order, is the embedding. Vectors and symbolic planes: a multi-layer perceptron whose last layer is the
+//! embedding. Source: danijar/dreamer `models.py`, `ConvEncoder`.
 
 use super::layer::{finished, hidden};
 use super::model::{Model, Observation, Table};
@@ -22,18 +24,23 @@ pub struct Convolution {
     pub size_out: usize,
 }
 
-/// Kernel of every convolution of the encoder; the stride is 2.
+/// Side of the images that the published encoder was made for.
+const PUBLISHED: usize = 64;
+
+/// Kernel over a map of even side; the stride is 2.
 const KERNEL: usize = 4;
 
 /// The encoder's convolutions over a square image; the first has as many input channels as the image, which is left 0 here.
 pub fn convolutions(size: usize, depth: usize) -> Vec<Convolution> {
     let mut layers: Vec<Convolution> = Vec::new();
+    let image = size;
     let mut size = size;
     while size >= KERNEL {
-        size = (size - KERNEL) / 2 + 1;
+        let kernel = if size.is_multiple_of(2) || image == PUBLISHED { KERNEL } else { KERNEL - 1 };
+        size = (size - kernel) / 2 + 1;
         let channels_in = layers.last().map_or(0, |l| l.channels_out);
         let channels_out = depth << layers.len();
-        layers.push(Convolution { channels_in, channels_out, kernel: KERNEL, size_out: size });
+        layers.push(Convolution { channels_in, channels_out, kernel, size_out: size });
     }
     layers
 }
@@ -44,7 +51,7 @@ pub(super) fn params(model: &Model, table: &mut Table) {
             for (i, layer) in convolutions(height, model.config.cnn_depth).iter().enumerate() {
                 let channels_in = if i == 0 { channels } else { layer.channels_in };
                 let name = format!("enc.conv{}", i + 1);
-                table.push(&format!("{name}.w"), &[KERNEL, KERNEL, channels_in, layer.channels_out]);
+                table.push(&format!("{name}.w"), &[layer.kernel, layer.kernel, channels_in, layer.channels_out]);
                 table.push(&format!("{name}.b"), &[layer.channels_out]);
                 table.norm(model.config.norm, &name, layer.channels_out);
             }
@@ -80,5 +87,25 @@ pub fn encode<R: Real>(g: &mut Graph<R>, model: &Model, obs: Var) -> Var {
             }
             x
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of an image of this side that reach the embedding.
+    fn seen(size: usize) -> usize {
+        let layers = convolutions(size, 8);
+        layers.iter().rev().fold(layers.last().expect("a layer").size_out, |side, layer| (side - 1) * 2 + layer.kernel)
+    }
+
+    #[test]
+    fn no_row_of_an_image_is_left_out() {
+        let sizes = |size| convolutions(size, 8).iter().map(|l| l.size_out).collect::<Vec<_>>();
+        assert_eq!((sizes(28), sizes(56)), (vec![13, 6, 2], vec![27, 13, 6, 2]));
+        assert!((4..130).filter(|&size| size != 64).all(|size| seen(size) == size));
+        // As published.
+        assert_eq!((sizes(64), seen(64)), (vec![31, 14, 6, 2], 62));
     }
 }
