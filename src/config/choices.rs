@@ -9,7 +9,7 @@ choice! {
         F32 = "f32",
         /// f32 rounded to 10 bits behind the point, by tensor cores, on CUDA only; products within a scan of the world model stay f32
         Tf32 = "tf32",
-        /// bf16, faster where the processor has AMX or AMD's AVX512-BF16, slower elsewhere; last layers of heads stay f32.
+        /// bf16, faster where the processor has AMX or AMD's AVX512-BF16, slower elsewhere; last layers of heads and logits of states stay f32.
         /// On CUDA by tensor cores, last layers included; products within a scan of the world model stay f32
         Bf16 = "bf16",
     }

@@ -121,6 +121,12 @@ pub fn whole_losses() -> Vec<WholeLoss> {
         ),
         ("vector, discrete, categorical latent", vector(), Actions::Discrete(4), categorical()),
         (
+            "image 9x9, discrete, context before a chunk",
+            image(9),
+            Actions::Discrete(4),
+            Config { context_length: 2, ..tiny() },
+        ),
+        (
             "vector, continuous, categorical latent, unimix, balanced kl",
             vector(),
             Actions::Continuous(2),
