@@ -148,8 +148,8 @@ pub fn whole_losses() -> Vec<WholeLoss> {
             },
         ),
         (
-            "image 9x9, discrete, rms norms, silu, weighted pixels and terms, mixed actor gradient",
-            image(9),
+            "image 8x8, discrete, rms norms, silu, weighted pixels and terms, mixed actor gradient",
+            image(8),
             Actions::Discrete(3),
             Config {
                 norm: Norm::Rms,
