@@ -12,6 +12,8 @@
 //! | 9 | three curves from one seed (danijar/dreamerv3#43), a coefficient frozen inside a captured graph (PufferLib) | `chance`, `frozen` |
 //! | 10 | weight decay that assigns nothing, epsilon-greedy and mode right for one environment only (danijar/dreamer) | `frozen`, `acting` |
 //!
+//! `context` asks, by the same trial, whether rows before a chunk lead to its first state and reach nothing else.
+//!
 //! Numbers 8, 11 and 12 are about checkpoints, storage and faults, whose tests stand with those.
 
 mod acting;
