@@ -335,6 +335,22 @@ fn norms_add_scales_and_offsets() {
     }
 }
 
+/// `norm` leaves convolutions alone and `cnn_norm` dense layers; the convolution that draws the image has none.
+#[test]
+fn convolutions_have_norms_of_their_own() {
+    let scales = |norm, cnn_norm| {
+        let config = Config { norm, cnn_norm, ..model(|_| {}).config };
+        let image = Observation::Image { height: 28, width: 28, channels: 3 };
+        let layout = Model::new(&config, image, Actions::Discrete(4)).unwrap().layout();
+        let names = layout.entries().iter().filter_map(|e| e.name.strip_suffix(".scale").map(String::from));
+        names.collect::<Vec<String>>()
+    };
+    let convolutions = ["enc.conv1", "enc.conv2", "enc.conv3", "dec.deconv1", "dec.deconv2"];
+    assert_eq!(scales(Norm::None, Norm::Rms), convolutions);
+    let dense = scales(Norm::Rms, Norm::None);
+    assert!(dense.contains(&"rssm.img1".into()) && dense.iter().all(|name| !name.contains("conv")), "{dense:?}");
+}
+
 /// The preset `debug` for a task, with changes `key=value`.
 fn debug(task: &str, changes: &[&str]) -> Config {
     let set = changes.iter().map(|change| change.to_string()).collect();

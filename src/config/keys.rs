@@ -172,8 +172,10 @@ keys! {
         dense_act: Activation = Activation::Elu, Any, fixed;
         /// Activation of convolutions.
         cnn_act: Activation = Activation::Relu, Any, fixed;
-        /// Normalisation before the activation of every hidden layer, dense or convolution.
+        /// Normalisation before the activation of every hidden dense layer.
         norm: Norm = Norm::None, Any, fixed;
+        /// Normalisation before the activation of every convolution, of the channels of each pixel.
+        cnn_norm: Norm = Norm::None, Any, fixed;
         /// Normalisation within the GRU, of its three projections together; with one the gates are DreamerV2's, without DreamerV1's.
         gru_norm: Norm = Norm::None, Any, fixed;
         /// Channels of the first convolution; the following have 2, 4 and 8 times as many.

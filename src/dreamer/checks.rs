@@ -153,6 +153,7 @@ pub fn whole_losses() -> Vec<WholeLoss> {
             Actions::Discrete(3),
             Config {
                 norm: Norm::Rms,
+                cnn_norm: Norm::Rms,
                 gru_norm: Norm::Rms,
                 dense_act: Activation::Silu,
                 cnn_act: Activation::Silu,

@@ -46,7 +46,7 @@ pub(super) fn params(model: &Model, table: &mut Table) {
             table.push(&format!("{name}.w"), &[layer.channels_in, layer.kernel, layer.kernel, layer.channels_out]);
             table.push(&format!("{name}.b"), &[layer.channels_out]);
             if i + 1 < layers.len() {
-                table.norm(model.config.norm, &name, layer.channels_out);
+                table.norm(model.config.cnn_norm, &name, layer.channels_out);
             }
         }
     } else {
@@ -67,13 +67,14 @@ pub fn decode<R: Real>(g: &mut Graph<R>, model: &Model, feat: &[Var]) -> Var {
         let n = g.height(x);
         let mut x = g.reshape(x, &[n, 1, 1, model.embed()]);
         let layers = layers(model);
+        let (norm, act) = (model.config.cnn_norm, model.config.cnn_act);
         for i in 0..layers.len() {
             let name = format!("dec.deconv{}", i + 1);
             let (w, b) = (g.param(&format!("{name}.w")), g.param(&format!("{name}.b")));
             x = if i + 1 == layers.len() {
                 g.conv_transpose2d(x, w, b, 2, 0, Activation::Identity)
             } else {
-                finished(g, model, &name, model.config.cnn_act, |g, f| g.conv_transpose2d(x, w, b, 2, 0, f))
+                finished(g, &name, norm, act, |g, f| g.conv_transpose2d(x, w, b, 2, 0, f))
             };
         }
         x

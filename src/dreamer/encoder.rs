@@ -53,7 +53,7 @@ pub(super) fn params(model: &Model, table: &mut Table) {
                 let name = format!("enc.conv{}", i + 1);
                 table.push(&format!("{name}.w"), &[layer.kernel, layer.kernel, channels_in, layer.channels_out]);
                 table.push(&format!("{name}.b"), &[layer.channels_out]);
-                table.norm(model.config.norm, &name, layer.channels_out);
+                table.norm(model.config.cnn_norm, &name, layer.channels_out);
             }
         }
         _ => {
@@ -73,10 +73,11 @@ pub fn encode<R: Real>(g: &mut Graph<R>, model: &Model, obs: Var) -> Var {
     match model.observation {
         Observation::Image { height, .. } => {
             let mut x = obs;
+            let (norm, act) = (model.config.cnn_norm, model.config.cnn_act);
             for i in 0..convolutions(height, model.config.cnn_depth).len() {
                 let name = format!("enc.conv{}", i + 1);
                 let (w, b) = (g.param(&format!("{name}.w")), g.param(&format!("{name}.b")));
-                x = finished(g, model, &name, model.config.cnn_act, |g, f| g.conv2d(x, w, b, 2, 0, f));
+                x = finished(g, &name, norm, act, |g, f| g.conv2d(x, w, b, 2, 0, f));
             }
             g.reshape(x, &[n, model.embed()])
         }

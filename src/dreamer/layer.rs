@@ -23,14 +23,14 @@ pub(super) fn dense<R: Real>(g: &mut Graph<R>, name: &str, xs: &[Var]) -> Var {
 /// The hidden dense layer of this name: `name.w`, `name.b`, and what its norm has learned.
 pub(super) fn hidden<R: Real>(g: &mut Graph<R>, model: &Model, name: &str, xs: &[Var]) -> Var {
     let (w, b) = (g.param(&format!("{name}.w")), g.param(&format!("{name}.b")));
-    finished(g, model, name, model.config.dense_act, |g, f| g.linear(xs, w, Some(b), f))
+    finished(g, name, model.config.norm, model.config.dense_act, |g, f| g.linear(xs, w, Some(b), f))
 }
 
 /// The hidden layer whose linear map is `linear`, which takes the activation that it shall apply itself.
 pub(super) fn finished<R: Real>(
     g: &mut Graph<R>,
-    model: &Model,
     name: &str,
+    norm: Norm,
     act: config::Activation,
     linear: impl FnOnce(&mut Graph<R>, Activation) -> Var,
 ) -> Var {
@@ -40,11 +40,11 @@ pub(super) fn finished<R: Real>(
         config::Activation::Tanh => Some(Activation::Tanh),
         config::Activation::Silu => None,
     };
-    if let (Norm::None, Some(f)) = (model.config.norm, f) {
+    if let (Norm::None, Some(f)) = (norm, f) {
         return linear(g, f);
     }
     let a = linear(g, Activation::Identity);
-    let a = normalised(g, model.config.norm, name, a);
+    let a = normalised(g, norm, name, a);
     match f {
         Some(f) => g.activation(a, f),
         None => g.silu(a),

@@ -211,8 +211,9 @@ pub fn obs_step<R: Real>(
     let deter = deter_step(g, model, prev, action);
     let w = g.param("rssm.obs1.w");
     let w = g.rows(w, 0, model.deter());
-    let x =
-        finished(g, model, "rssm.obs1", model.config.dense_act, |g, f| g.linear_add(&[deter], w, None, Some(embed), f));
+    let x = finished(g, "rssm.obs1", model.config.norm, model.config.dense_act, |g, f| {
+        g.linear_add(&[deter], w, None, Some(embed), f)
+    });
     let layer = dist_layer(g, model, "rssm.obs2", x);
     let (post, stoch) = sample(g, model, layer, noise);
     (State { stoch, deter }, post)
