@@ -73,10 +73,59 @@ impl Norm {
     #[inline(always)]
     fn moments<R: Real>(&self, x: &[R]) -> (R, R) {
         let n = R::of(self.n as f64);
-        let m = if self.centred { x.iter().copied().sum::<R>() / n } else { R::ZERO };
-        let square = x.iter().map(|&x| (x - m) * (x - m)).sum::<R>() / n;
+        let m = if self.centred { sum(x, |x| x) / n } else { R::ZERO };
+        let square = sum(x, |x| (x - m) * (x - m)) / n;
         (m, R::ONE / (square + R::of(self.eps())).sqrt())
     }
+}
+
+/// Sums that run side by side along a row: as many as the widest vectors have numbers, so that none waits for the addition before.
+const LANES: usize = 16;
+
+/// The sum of `term` over a row.
+#[inline(always)]
+fn sum<R: Real>(x: &[R], term: impl Fn(R) -> R) -> R {
+    let mut lanes = [R::ZERO; LANES];
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    for block in blocks {
+        for i in 0..LANES {
+            lanes[i] += term(block[i]);
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane += term(x);
+    }
+    added(lanes)
+}
+
+/// The sum of `term` over three rows of one width.
+#[inline(always)]
+fn sum_of_three<R: Real>(x: &[R], y: &[R], z: &[R], term: impl Fn(R, R, R) -> R) -> R {
+    let mut lanes = [R::ZERO; LANES];
+    let ((xs, x), (ys, y), (zs, z)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>(), z.as_chunks::<LANES>());
+    for ((x, y), z) in xs.iter().zip(ys).zip(zs) {
+        for i in 0..LANES {
+            lanes[i] += term(x[i], y[i], z[i]);
+        }
+    }
+    for (((lane, &x), &y), &z) in lanes.iter_mut().zip(x).zip(y).zip(z) {
+        *lane += term(x, y, z);
+    }
+    added(lanes)
+}
+
+/// The sum of all lanes, by halves.
+#[inline(always)]
+fn added<R: Real>(mut lanes: [R; LANES]) -> R {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            let other = lanes[i + half];
+            lanes[i] += other;
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 impl<R: Real> Op<R> for Norm {
@@ -103,11 +152,13 @@ impl<R: Real> Op<R> for Norm {
         for (y, x) in y.chunks_exact_mut(self.n).zip(x.chunks_exact(self.n)) {
             vectorize!(|| {
                 let (m, s) = self.moments(x);
-                for i in 0..y.len() {
-                    y[i] = (x[i] - m) * s * scale[i]; // (Z2) (Z3)
+                for ((y, &x), &scale) in y.iter_mut().zip(x).zip(scale) {
+                    *y = (x - m) * s * scale; // (Z2) (Z3)
                 }
                 if self.centred {
-                    y.iter_mut().zip(offset).for_each(|(y, &o)| *y += o);
+                    for (y, &offset) in y.iter_mut().zip(offset) {
+                        *y += offset;
+                    }
                 }
             });
         }
@@ -122,16 +173,11 @@ impl<R: Real> Op<R> for Norm {
             vectorize!(|| {
                 // (Z4)
                 let (m, s) = self.moments(x);
-                let (mut mean, mut along) = (R::ZERO, R::ZERO);
-                for i in 0..x.len() {
-                    let dn = dy[i] * scale[i];
-                    mean += dn;
-                    along += dn * (x[i] - m) * s;
-                }
-                let mean = if self.centred { mean / count } else { R::ZERO };
-                let along = along / count;
-                for i in 0..x.len() {
-                    dx[i] += s * (dy[i] * scale[i] - mean - (x[i] - m) * s * along);
+                let dn = |_, dy, scale| dy * scale;
+                let mean = if self.centred { sum_of_three(x, dy, scale, dn) / count } else { R::ZERO };
+                let along = sum_of_three(x, dy, scale, |x, dy, scale| dy * scale * ((x - m) * s)) / count;
+                for (((dx, &dy), &scale), &x) in dx.iter_mut().zip(dy).zip(scale).zip(x) {
+                    *dx += s * (dy * scale - mean - (x - m) * s * along);
                 }
             });
         }
@@ -150,8 +196,8 @@ impl<R: Real> Op<R> for Norm {
             for (x, dy) in x.chunks_exact(self.n).zip(dy.chunks_exact(self.n)) {
                 vectorize!(|| {
                     let (m, s) = self.moments(x);
-                    for i in 0..x.len() {
-                        dscale[i] += dy[i] * (x[i] - m) * s;
+                    for ((dscale, &dy), &x) in dscale.iter_mut().zip(dy).zip(x) {
+                        *dscale += dy * (x - m) * s;
                     }
                 });
             }

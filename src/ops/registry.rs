@@ -166,10 +166,11 @@ pub fn cases() -> Vec<Case> {
         vec![g.gru_cell(v[0], v[1], v[2])]
     }));
     all.push(case("norm_gru_cell", &[("a", &[7, 15]), ("h", &[7, 5])], |g, v| vec![g.norm_gru_cell(v[0], v[1])]));
-    for rows in [1, 11] {
-        let x: Shapes = &[("x", &[rows, 7]), ("scale", &[7]), ("offset", &[7])];
-        all.push(case(&format!("layer_norm of {rows} rows"), x, |g, v| vec![g.layer_norm(v[0], v[1], v[2])]));
-        all.push(case(&format!("rms_norm of {rows} rows"), &x[..2], |g, v| vec![g.rms_norm(v[0], v[1])]));
+    // 37: two blocks of the sums along a row, and a rest.
+    for (rows, n) in [(1, 7), (11, 7), (3, 37)] {
+        let x: Shapes = &[("x", &[rows, n]), ("scale", &[n]), ("offset", &[n])];
+        all.push(case(&format!("layer_norm of {rows} x {n}"), x, |g, v| vec![g.layer_norm(v[0], v[1], v[2])]));
+        all.push(case(&format!("rms_norm of {rows} x {n}"), &x[..2], |g, v| vec![g.rms_norm(v[0], v[1])]));
     }
     // Used at every step of a scan: the gradients of scale and offset are gathered over the steps.
     all.push(case("layer_norm scanned", &[("h", &[5, 3]), ("scale", &[3]), ("offset", &[3])], |g, v| {
