@@ -276,7 +276,7 @@ fn latents_outlive_the_first_updates() {
         assert!(train.status().unwrap().success());
         let metrics = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
         let lines = metrics.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        let entropy = lines.filter_map(|line| line["post_ent"].as_f64()).last().unwrap();
+        let entropy = lines.filter_map(|line| line["post_ent"].as_f64()).next_back().unwrap();
         assert!(entropy > 5.0 * dead, "seed {seed}: a posterior of {entropy} nats, where a dead one has {dead}");
     }
 }
