@@ -17,6 +17,9 @@ const PAGES: &[&str] = &[
     "docs/cuda.md",
     "docs/performance.md",
     "docs/diagnose.md",
+    "docs/anatomy.md",
+    "docs/trials.md",
+    "docs/study/README.md",
 ];
 
 /// Folders whose files the pages name by path.

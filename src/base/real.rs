@@ -48,6 +48,12 @@ pub trait Real:
     /// Whether this is neither infinite nor NaN.
     fn is_finite(self) -> bool;
 
+    /// x where positive, else e^x - 1.
+    #[inline(always)]
+    fn elu(self) -> Self {
+        if self > Self::ZERO { self } else { self.exp_m1() }
+    }
+
     /// 1 / (1 + e^-x).
     #[inline(always)]
     fn sigmoid(self) -> Self {
@@ -124,10 +130,10 @@ mod single {
     /// 1.5 * 2^23: adding it rounds a small number to the nearest integer, which then stands in the low bits.
     const ROUND: f32 = 12_582_912.0;
 
-    /// 2^n for -127 < n < 128.
+    /// 2^n for -127 < n < 128, else any number.
     #[inline(always)]
     fn power_of_two(n: i32) -> f32 {
-        f32::from_bits(((n + 127) << 23) as u32)
+        f32::from_bits((n.wrapping_add(127) << 23) as u32)
     }
 
     /// x = n ln 2 + r with |r| <= ln 2 / 2; returns (n, e^r - 1).
@@ -166,6 +172,15 @@ mod single {
         let scale = power_of_two(n);
         let y = m * scale + (scale - 1.0);
         if x > 88.37 { f32::INFINITY } else { y }
+    }
+
+    /// The bits of `if x > 0 { x } else { exp_m1(x) }`, without what `exp_m1` does for large x: that lane is not taken.
+    #[inline(always)]
+    pub fn elu(x: f32) -> f32 {
+        let (n, m) = reduced_exp_m1(if x < -87.0 { -87.0 } else { x });
+        let scale = power_of_two(n);
+        let y = m * scale + (scale - 1.0);
+        if x > 0.0 { x } else { y }
     }
 
     #[inline(always)]
@@ -231,6 +246,10 @@ impl Real for f32 {
         single::exp_m1(self)
     }
     #[inline(always)]
+    fn elu(self) -> Self {
+        single::elu(self)
+    }
+    #[inline(always)]
     fn ln(self) -> Self {
         single::ln(self)
     }
@@ -287,9 +306,20 @@ mod tests {
         assert!(worst_ulp(Real::tanh, f64::tanh, -10.0, 10.0) <= 3.0);
     }
 
+    /// Every 997th f32 there is, in both signs, with infinities and zeros.
+    #[test]
+    fn elu_has_the_bits_of_its_definition() {
+        let some = (0..u32::MAX).step_by(997).map(f32::from_bits);
+        for x in some.chain([0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY]).filter(|x| !x.is_nan()) {
+            let want = if x > 0.0 { x } else { Real::exp_m1(x) };
+            assert_eq!(Real::elu(x).to_bits(), want.to_bits(), "elu({x})");
+        }
+    }
+
     #[test]
     fn a_nan_passes_through() {
-        for f in [Real::exp, Real::exp_m1, Real::ln, Real::tanh, Real::sigmoid, Real::softplus] as [fn(f32) -> f32; 6] {
+        let all = [Real::exp, Real::exp_m1, Real::elu, Real::ln, Real::tanh, Real::sigmoid, Real::softplus];
+        for f in all as [fn(f32) -> f32; 7] {
             assert!(f(f32::NAN).is_nan());
         }
         assert!(Real::max(f32::NAN, 1.0).is_nan() && Real::max(1.0, f32::NAN).is_nan());

@@ -66,9 +66,7 @@ impl Activation {
         match self {
             Activation::Identity => {}
             Activation::Relu => vectorize!(|| x.iter_mut().for_each(|x| *x = x.max(R::ZERO))),
-            Activation::Elu => {
-                vectorize!(|| x.iter_mut().for_each(|x| *x = if *x > R::ZERO { *x } else { x.exp_m1() }));
-            }
+            Activation::Elu => vectorize!(|| x.iter_mut().for_each(|x| *x = x.elu())),
             Activation::Tanh => vectorize!(|| x.iter_mut().for_each(|x| *x = x.tanh())),
             Activation::Sigmoid => vectorize!(|| x.iter_mut().for_each(|x| *x = x.sigmoid())),
             Activation::Softplus => vectorize!(|| x.iter_mut().for_each(|x| *x = x.softplus())),
