@@ -131,17 +131,22 @@ fn a_task_with_few_layouts_can_be_judged_by_all_of_them() {
     assert!(all["greedy"] != unseen["greedy"] && all["shortest_path"] != unseen["shortest_path"]);
 
     // And by hand.
-    let of = |layouts: &str| -> Value {
+    let of = |layouts: &str, more: &[&str]| -> Value {
         let run = study.out().join("runs").join(cell);
         let mut command = Command::new(env!("CARGO_BIN_EXE_dreamer-fast"));
-        command.args(["eval", "--json", "--episodes", "400", "--layouts", layouts, "--logdir"]).arg(run);
+        command.args(["eval", "--json", "--episodes", "400", "--layouts", layouts, "--logdir"]).arg(run).args(more);
         serde_json::from_slice(&command.output().unwrap().stdout).unwrap()
     };
     for (layouts, record) in [("unseen", &unseen), ("all", &all)] {
-        let scores = of(layouts);
+        let scores = of(layouts, &[]);
         assert_eq!((&scores["layouts"], &scores["unseen"]), (&record["layouts"], &record["unseen"]));
         assert_eq!(scores["greedy"]["return"]["mean"], record["greedy"]["return"]);
     }
+
+    // An agent that forgets after more steps than an episode has forgets nothing; one that forgets at every step plays otherwise.
+    let (whole, late, at_once) = (of("all", &[]), of("all", &["--forget", "1000"]), of("all", &["--forget", "1"]));
+    assert_eq!((&whole["greedy"], &whole["sampled"]), (&late["greedy"], &late["sampled"]));
+    assert_ne!(whole["sampled"], at_once["sampled"]);
 }
 
 #[test]

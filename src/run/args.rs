@@ -139,6 +139,10 @@ pub struct EvalArgs {
     #[arg(long, value_parser = choice::<config::EvalLayouts>())]
     pub layouts: Option<config::EvalLayouts>,
 
+    /// Begin the agent's state anew every N steps of an episode: what memory is worth to it
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub forget: Option<usize>,
+
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,

@@ -22,8 +22,8 @@ use crate::report::stdout::{self, say};
 pub fn command(args: &EvalArgs) -> Result<ExitCode> {
     let (mut agent, steps) = trained(&args.logdir)?;
     let split = args.layouts.map_or(agent.world.judged_by(), Split::of);
-    let scores = evaluate(&mut agent, args.episodes, args.seed, split, Choice::Mode)?;
-    let sampled = evaluate(&mut agent, args.episodes, args.seed, split, Choice::Sample)?;
+    let scores = evaluate(&mut agent, args.episodes, args.seed, split, Choice::Mode, args.forget)?;
+    let sampled = evaluate(&mut agent, args.episodes, args.seed, split, Choice::Sample, args.forget)?;
     let goal = agent.world.model.actions.discrete();
     if args.json {
         let entry = |scores: &Scores| {
@@ -42,6 +42,7 @@ pub fn command(args: &EvalArgs) -> Result<ExitCode> {
             "steps": steps,
             "episodes": args.episodes,
             "seed": args.seed,
+            "forget": args.forget,
             "layouts": scores.layouts,
             "unseen": scores.unseen,
             "greedy": entry(&scores),
@@ -49,7 +50,8 @@ pub fn command(args: &EvalArgs) -> Result<ExitCode> {
         });
         say!("{object}");
     } else {
-        say!("{} after {steps} environment steps, greedy", agent.world.config().task);
+        let memory = args.forget.map_or(String::new(), |steps| format!(", forgetting every {steps} steps"));
+        say!("{} after {steps} environment steps, greedy{memory}", agent.world.config().task);
         stdout::write(summary(&scores, goal))?;
         say!("\nand with sampled actions");
         stdout::write(summary(&sampled, goal))?;

@@ -46,8 +46,16 @@ pub fn layout_seed(seed: u64, episode: usize) -> u64 {
 }
 
 /// Plays `episodes` episodes on layouts of a split. Episode k begins with the layout that `(seed, k)` stands for, whatever else is played; `choice`
-/// says whether the actor's mode is taken or a sample.
-pub fn evaluate(agent: &mut Agent, episodes: usize, seed: u64, split: Split, choice: Choice) -> Result<Scores> {
+/// says whether the actor's mode is taken or a sample. With `forget`, the agent's state begins anew every so many steps, as if the episode had just
+/// begun: what it scores less is what it owed to what it had seen before.
+pub fn evaluate(
+    agent: &mut Agent,
+    episodes: usize,
+    seed: u64,
+    split: Split,
+    choice: Choice,
+    forget: Option<usize>,
+) -> Result<Scores> {
     let seats = episodes.min(SEATS);
     let mut envs = agent.world.envs(seats)?;
     let mut policy = Policy::new(&agent.world.model, &agent.params, seats, false, &agent.pool);
@@ -66,6 +74,9 @@ pub fn evaluate(agent: &mut Agent, episodes: usize, seed: u64, split: Split, cho
     // Which episode a seat plays; seat i plays episodes i, i + seats, ..., so that short ones are not favoured.
     let mut playing: Vec<Option<usize>> = (0..seats).map(Some).collect();
     let mut fresh = vec![true; seats];
+    // Where the state begins anew, and the steps since it did.
+    let mut anew = vec![true; seats];
+    let mut ages = vec![0; seats];
     let mut actions = vec![0.0; seats * width];
     let words = philox::block(seed, stream::EVAL_LAYOUT, u64::MAX, 0);
     let noise_seed = u64::from(words[0]) | u64::from(words[1]) << 32;
@@ -87,7 +98,11 @@ pub fn evaluate(agent: &mut Agent, episodes: usize, seed: u64, split: Split, cho
                 agent.world.encode(Obs::Bytes(&byte_obs), out);
             }
         }
-        policy.act(&mut agent.params, &fresh, choice, Clock { seed: noise_seed, step: tick }, &mut actions);
+        for seat in 0..seats {
+            anew[seat] = fresh[seat] || Some(ages[seat]) == forget;
+            ages[seat] = if anew[seat] { 1 } else { ages[seat] + 1 };
+        }
+        policy.act(&mut agent.params, &anew, choice, Clock { seed: noise_seed, step: tick }, &mut actions);
         for seat in 0..seats {
             let Some(episode) = playing[seat] else { continue };
             fresh[seat] = false;

@@ -320,7 +320,7 @@ impl Run {
     fn test(&mut self, episodes: usize, display: &mut Progress) -> Result<()> {
         let seed = test_seed(self.agent.world.config().seed);
         let split = self.agent.world.judged_by();
-        let greedy = evaluate(&mut self.agent, episodes, seed, split, Choice::Mode)?;
+        let greedy = evaluate(&mut self.agent, episodes, seed, split, Choice::Mode, None)?;
         let (success, total) = (Scores::mean(&greedy.successes), Scores::mean(&greedy.returns));
         let mut scalars = vec![("test/return", total), ("test/length", Scores::mean(&greedy.lengths))];
         let mut line = format!("step {:>7}: return {total:.3}", progress::grouped(self.steps));
@@ -357,7 +357,7 @@ impl Run {
     fn finish(&mut self) -> Result<()> {
         let c = self.agent.world.config().clone();
         let split = self.agent.world.judged_by();
-        let scores = evaluate(&mut self.agent, c.final_eval_episodes, test_seed(c.seed), split, Choice::Mode)?;
+        let scores = evaluate(&mut self.agent, c.final_eval_episodes, test_seed(c.seed), split, Choice::Mode, None)?;
         let logdir = self.logdir.display();
         say!(
             "\n{} after {} environment steps and {} updates",

@@ -60,8 +60,8 @@ pub(super) fn transposed<R: Real>(b: &[R], k: usize, n: usize, ldb: usize, width
 /// Packs B `[k, n]`, stored as its transpose `[n, k]`, in pairs of bf16. Panels as in [`plain_pairs`].
 #[inline(always)]
 pub(super) fn transposed_pairs(b: &[f32], k: usize, n: usize, ldb: usize, width: usize, depth: usize, out: &mut [f32]) {
-    /// So many pairs of the inner dimension at a time: a cache line of each stored row.
-    const PAIRS: usize = 8;
+    /// So many pairs of the inner dimension at a time: four cache lines of each stored row.
+    const PAIRS: usize = 32;
     for (panel, first) in out.chunks_exact_mut((depth * width).max(1)).zip((0..n).step_by(width)) {
         let columns = (n - first).min(width);
         let (panel, rest) = panel.split_at_mut(k.div_ceil(2) * width);
@@ -72,9 +72,12 @@ pub(super) fn transposed_pairs(b: &[f32], k: usize, n: usize, ldb: usize, width:
         for (block, start) in panel.chunks_mut(PAIRS * width).zip((0..k).step_by(2 * PAIRS)) {
             let steps = (k - start).min(2 * PAIRS);
             for j in 0..columns {
-                let stored = &b[(first + j) * ldb + start..][..steps];
-                for (to, x) in block[j..].iter_mut().step_by(width).zip(stored.chunks(2)) {
-                    *to = pair(x[0], x.get(1).copied().unwrap_or(0.0));
+                let mut numbers = [0.0; 2 * PAIRS];
+                numbers[..steps].copy_from_slice(&b[(first + j) * ldb + start..][..steps]);
+                // Rounded as vectors, then put down pair by pair.
+                let pairs: [f32; PAIRS] = std::array::from_fn(|p| pair(numbers[2 * p], numbers[2 * p + 1]));
+                for (to, x) in block[j..].iter_mut().step_by(width).zip(pairs) {
+                    *to = x;
                 }
             }
         }

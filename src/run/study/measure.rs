@@ -28,8 +28,8 @@ pub fn measure(folder: &Folder, cell: &Cell, episodes: usize) -> Result<Record> 
     let (mut agent, steps) = trained(&logdir)?;
     let goal = agent.world.model.actions.discrete();
     let split = agent.world.judged_by();
-    let greedy = evaluate(&mut agent, episodes, SEED, split, Choice::Mode)?;
-    let sampled = evaluate(&mut agent, episodes, SEED, split, Choice::Sample)?;
+    let greedy = evaluate(&mut agent, episodes, SEED, split, Choice::Mode, None)?;
+    let sampled = evaluate(&mut agent, episodes, SEED, split, Choice::Sample, None)?;
     let random = play_at_random(&agent, episodes, split)?;
     let shortest = shortest_paths(&agent.world, episodes, split)?;
     let on_unseen = match split {
@@ -61,7 +61,7 @@ pub fn measure(folder: &Folder, cell: &Cell, episodes: usize) -> Result<Record> 
 
 /// The greedy policy on layouts that training never saw; `None` where the task has too few to keep any.
 fn unseen(agent: &mut Agent, episodes: usize) -> Result<Option<Unseen>> {
-    let greedy = evaluate(agent, episodes, SEED, Split::Test, Choice::Mode)?;
+    let greedy = evaluate(agent, episodes, SEED, Split::Test, Choice::Mode, None)?;
     if !greedy.unseen {
         return Ok(None);
     }
