@@ -60,7 +60,8 @@ fn block(work: &mut dyn FnMut() -> Result<()>, repeats: usize) -> Result<Block> 
     let (machine, cpu, begun) = (machine_time(), cpu_time(), Instant::now());
     (0..repeats).try_for_each(|_| work())?;
     let wall = begun.elapsed().as_secs_f64();
-    let cpu = cpu_time().zip(cpu).map(|(after, before)| after - before);
+    // Before the first tick of its clock a process has run for 0 s; a kernel that does not count says so at the end of a block, too.
+    let cpu = cpu_time().zip(cpu).filter(|&(after, _)| after > 0.0).map(|(after, before)| after - before);
     let machine = machine_time().zip(machine).map(|(after, before)| (after.0 - before.0, after.1));
     let clean = machine.zip(cpu).map(|((busy, cores), own)| {
         let others = (busy - own).max(0.0) / (cores * wall);
@@ -135,15 +136,14 @@ fn parse_machine_time(stat: &str) -> Option<(f64, f64)> {
 }
 
 /// Seconds that the threads of this process have run: the first number of each thread's `schedstat`, in nanoseconds. Threads that ended do
-/// not count.
+/// not count. 0 where the kernel does not count.
 fn cpu_time() -> Option<f64> {
     let threads = std::fs::read_dir("/proc/self/task").ok()?;
     let nanoseconds = threads.filter_map(|thread| {
         let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
         text.split_whitespace().next()?.parse::<u64>().ok()
     });
-    let total: u64 = nanoseconds.sum();
-    (total > 0).then_some(total as f64 / 1e9)
+    Some(nanoseconds.sum::<u64>() as f64 / 1e9)
 }
 
 /// Peak resident memory of this process in MB; 0 where the system does not tell.
