@@ -8,6 +8,7 @@
 #include "gru_cell.cu"
 #include "norm.cu"
 #include "norm_gru_cell.cu"
+#include "outer.cu"
 #include "pointwise.cu"
 #include "sample_onehot.cu"
 #include "sample_tanh_normal.cu"
@@ -38,6 +39,9 @@ enum Known {
     NORM_BACKWARD,
     NORM_GRU_CELL_FORWARD,
     NORM_GRU_CELL_BACKWARD,
+    OUTER_FORWARD,
+    OUTER_BACKWARD_X,
+    OUTER_BACKWARD_A,
     SILU_FORWARD,
     SILU_BACKWARD,
     UNIMIX_FORWARD,
@@ -210,6 +214,9 @@ rollout(const unsigned long long *table, int launches, int rows, int tile) {
             case NORM_BACKWARD: entry.warps<norm_backward_at>(); break;
             case NORM_GRU_CELL_FORWARD: entry.threads<norm_gru_cell_forward_at>(); break;
             case NORM_GRU_CELL_BACKWARD: entry.threads<norm_gru_cell_backward_at>(); break;
+            case OUTER_FORWARD: entry.threads<outer_forward_at>(); break;
+            case OUTER_BACKWARD_X: entry.threads<outer_backward_x_at>(); break;
+            case OUTER_BACKWARD_A: entry.threads<outer_backward_a_at>(); break;
             case SILU_FORWARD: entry.threads<silu_forward_at>(); break;
             case SILU_BACKWARD: entry.threads<silu_backward_at>(); break;
             case UNIMIX_FORWARD: entry.warps<unimix_forward_at>(); break;

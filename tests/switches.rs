@@ -14,6 +14,7 @@ use dreamer_fast::dreamer::checks::{parameters, training_step, whole_losses};
 use dreamer_fast::dreamer::policy::Dreamer;
 use dreamer_fast::dreamer::step::TrainStep;
 use dreamer_fast::dreamer::{Actions, Model, Observation};
+use dreamer_fast::ops::Activation;
 use dreamer_fast::replay::{Obs, Replay};
 use dreamer_fast::run::agent::Agent;
 use dreamer_fast::run::collect::{Actor, Collector};
@@ -90,6 +91,42 @@ fn the_gru_of_version_2_by_its_formulas() {
         update * (reset * gate(1)).tanh() + (1.0 - update) * h[at]
     };
     close(&got[0], &(0..rows * d).map(next).collect::<Vec<_>>());
+}
+
+/// Behind the outer product with a one-hot action a linear layer has the weights that belong to that action.
+#[test]
+fn an_action_that_multiplies_picks_its_weights() {
+    let (rows, actions, d, n) = (4, 3, 5, 2);
+    let chosen = [2, 0, 1, 2];
+    let mut a = vec![0.0; rows * actions];
+    chosen.iter().enumerate().for_each(|(row, k)| a[row * actions + k] = 1.0);
+    let (x, w) = (normals(rows * d, 1), normals(actions * d * n, 2));
+    let got = eval(&[(&[rows, actions], &a), (&[rows, d], &x), (&[actions * d, n], &w)], |g, t| {
+        let product = g.outer(t[0], t[1]);
+        vec![g.linear(&[product], t[2], None, Activation::Identity)]
+    });
+    let own = |row: usize, j: usize| (0..d).map(|i| x[row * d + i] * w[(chosen[row] * d + i) * n + j]).sum::<f64>();
+    close(&got[0], &(0..rows * n).map(|at| own(at / n, at % n)).collect::<Vec<_>>());
+}
+
+/// With `action_product` the recurrence has weights for every action, and no other layer changes.
+#[test]
+fn actions_multiply_only_in_the_recurrence() {
+    let shapes = |on: bool| {
+        let layout = model(|c| c.action_product = on).layout();
+        layout.entries().iter().map(|e| (e.name.clone(), e.shape.clone())).collect::<Vec<_>>()
+    };
+    let (plain, product) = (shapes(false), shapes(true));
+    let changed: Vec<_> =
+        plain.iter().zip(&product).filter(|(a, b)| a != b).map(|(a, b)| (&a.0[..], &a.1, &b.1)).collect();
+    let (s, d, hidden) = (3, 7, 6);
+    assert_eq!(
+        changed,
+        [
+            ("rssm.img1.w", &vec![s + 4, hidden], &vec![4 * s + 4, hidden]),
+            ("rssm.gru.wh", &vec![d, 3 * d], &vec![4 * d, 3 * d]),
+        ]
+    );
 }
 
 #[test]

@@ -20,9 +20,10 @@ use crate::base::Result;
 use crate::device::cuda::kernels::{
     ActivationBackward, ActivationDifferentiate, ActivationForward, Entry as _, Fill, GaussianBackward,
     GaussianForward, GruCellBackward, GruCellForward, In, Kernels, LinearBackwardInput, LinearForward, Listed,
-    MaskBackward, MaskForward, NormBackward, NormForward, NormGruCellBackward, NormGruCellForward, Out, Rollout,
-    RolloutTranspose, SampleOnehotBackward, SampleOnehotForward, SampleTanhNormalBackward, SampleTanhNormalForward,
-    SiluBackward, SiluForward, SumBackward, SumForward, UnimixBackward, UnimixForward,
+    MaskBackward, MaskForward, NormBackward, NormForward, NormGruCellBackward, NormGruCellForward, Out, OuterBackwardA,
+    OuterBackwardX, OuterForward, Rollout, RolloutTranspose, SampleOnehotBackward, SampleOnehotForward,
+    SampleTanhNormalBackward, SampleTanhNormalForward, SiluBackward, SiluForward, SumBackward, SumForward,
+    UnimixBackward, UnimixForward,
 };
 use crate::device::cuda::{Arg, Buffer};
 
@@ -77,7 +78,7 @@ pub(super) struct Region {
 }
 
 /// The kernels that `rollout` knows, in the order of its enumeration `Known`.
-const KNOWN: [usize; 26] = [
+const KNOWN: [usize; 29] = [
     LinearForward::NUMBER,
     LinearBackwardInput::NUMBER,
     ActivationForward::NUMBER,
@@ -100,6 +101,9 @@ const KNOWN: [usize; 26] = [
     NormBackward::NUMBER,
     NormGruCellForward::NUMBER,
     NormGruCellBackward::NUMBER,
+    OuterForward::NUMBER,
+    OuterBackwardX::NUMBER,
+    OuterBackwardA::NUMBER,
     SiluForward::NUMBER,
     SiluBackward::NUMBER,
     UnimixForward::NUMBER,

@@ -178,6 +178,9 @@ keys! {
         cnn_norm: Norm = Norm::None, Any, fixed;
         /// Normalisation within the GRU, of its three projections together; with one the gates are DreamerV2's, without DreamerV1's.
         gru_norm: Norm = Norm::None, Any, fixed;
+        /// Whether actions multiply the state where it moves on: each action then has weights of its own for what it does to the state. Otherwise the action
+        /// is one more input beside it, as published.
+        action_product: bool = false, Any, fixed;
         /// Channels of the first convolution; the following have 2, 4 and 8 times as many.
         cnn_depth: usize = 32, Within(1.0, MAX_WIDTH), fixed;
         /// Layer widths of the encoder of vector and symbolic observations.

@@ -148,6 +148,18 @@ pub fn whole_losses() -> Vec<WholeLoss> {
             },
         ),
         (
+            "vector, discrete, actions that multiply",
+            vector(),
+            Actions::Discrete(4),
+            Config { action_product: true, ..tiny() },
+        ),
+        (
+            "vector, continuous, categorical latent, actions that multiply, rms norms",
+            vector(),
+            Actions::Continuous(2),
+            Config { action_product: true, norm: Norm::Rms, gru_norm: Norm::Rms, ..categorical() },
+        ),
+        (
             "image 8x8, discrete, rms norms, silu, weighted pixels and terms, mixed actor gradient",
             image(8),
             Actions::Discrete(3),

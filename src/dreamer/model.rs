@@ -242,14 +242,15 @@ impl Model {
         let mut table = Table::default();
         encoder::params(self, &mut table);
         let (s, d, hidden, a, e) = (self.stoch(), self.deter(), c.hidden_size, self.actions.size(), self.embed());
-        table.hidden(self, "rssm.img1", s + a, hidden);
+        let (stoch, before) = if c.action_product { (a * s, a * d) } else { (s, d) };
+        table.hidden(self, "rssm.img1", stoch + a, hidden);
         if c.gru_norm == Norm::None {
             table.push("rssm.gru.wx", &[hidden, 3 * d]);
-            table.push("rssm.gru.wh", &[d, 3 * d]);
+            table.push("rssm.gru.wh", &[before, 3 * d]);
             table.push("rssm.gru.bx", &[3 * d]);
             table.push("rssm.gru.bh", &[3 * d]);
         } else {
-            table.dense("rssm.gru", hidden + d, 3 * d);
+            table.dense("rssm.gru", hidden + before, 3 * d);
             table.norm(c.gru_norm, "rssm.gru", 3 * d);
         }
         table.hidden(self, "rssm.img2", d, hidden);

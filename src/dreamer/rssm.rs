@@ -9,6 +9,8 @@
 //! (S4) post  = obs2 elu(obs1 [deter, embed])          q(s_t | deter, o_t)
 //! (S5) stoch ~ post in observe, ~ prior in imagine; with `imag_prior = mean` the mean of the prior
 //! ```
+//! With `action_product` (S1) reads the outer product of action and stoch in place of stoch, and (S2) that of action and deter: each action has weights of its
+//! own for what it does to the state.
 //! The prior and the half of obs1 that reads the embedding do not take part in the recurrence: `observe` computes them for all time steps at
 //! once.
 
@@ -113,16 +115,20 @@ pub fn kl<R: Real>(g: &mut Graph<R>, model: &Model, q: Dist, p: Dist) -> Var {
 
 /// (S1) (S2): the next deterministic state [n, D].
 pub fn deter_step<R: Real>(g: &mut Graph<R>, model: &Model, prev: State, action: Var) -> Var {
-    let x = hidden(g, model, "rssm.img1", &[prev.stoch, action]);
+    let (stoch, deter) = match model.config.action_product {
+        true => (g.outer(action, prev.stoch), g.outer(action, prev.deter)),
+        false => (prev.stoch, prev.deter),
+    };
+    let x = hidden(g, model, "rssm.img1", &[stoch, action]);
     if model.config.gru_norm != Norm::None {
-        let a = dense(g, "rssm.gru", &[x, prev.deter]);
+        let a = dense(g, "rssm.gru", &[x, deter]);
         let a = normalised(g, model.config.gru_norm, "rssm.gru", a);
         return g.norm_gru_cell(a, prev.deter);
     }
     let (wx, wh) = (g.param("rssm.gru.wx"), g.param("rssm.gru.wh"));
     let (bx, bh) = (g.param("rssm.gru.bx"), g.param("rssm.gru.bh"));
     let xp = g.linear(&[x], wx, Some(bx), Activation::Identity);
-    let hp = g.linear(&[prev.deter], wh, Some(bh), Activation::Identity);
+    let hp = g.linear(&[deter], wh, Some(bh), Activation::Identity);
     g.gru_cell(xp, hp, prev.deter)
 }
 

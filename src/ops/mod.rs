@@ -20,6 +20,7 @@ pub mod noise;
 pub mod norm;
 pub mod norm_gru_cell;
 pub mod normal_nll;
+pub mod outer;
 mod patches;
 mod phases;
 pub mod pointwise;

@@ -32,6 +32,7 @@ pub const OPS: &[&str] = &[
     "mul",
     "norm_gru_cell",
     "normal_nll",
+    "outer",
     "rms_norm",
     "sample_gaussian",
     "sample_onehot",
@@ -166,6 +167,7 @@ pub fn cases() -> Vec<Case> {
         vec![g.gru_cell(v[0], v[1], v[2])]
     }));
     all.push(case("norm_gru_cell", &[("a", &[7, 15]), ("h", &[7, 5])], |g, v| vec![g.norm_gru_cell(v[0], v[1])]));
+    all.push(case("outer", &[("a", &[7, 3]), ("x", &[7, 5])], |g, v| vec![g.outer(v[0], v[1])]));
     // 37: two blocks of the sums along a row, and a rest.
     for (rows, n) in [(1, 7), (11, 7), (3, 37)] {
         let x: Shapes = &[("x", &[rows, n]), ("scale", &[n]), ("offset", &[n])];

@@ -80,6 +80,7 @@ fn larger_cases() -> Vec<Case> {
             vec![g.mul(y, v[0])]
         }),
         larger("norm_gru_cell", &[("a", &[11, 231]), ("h", &[11, 77])], |g, v| vec![g.norm_gru_cell(v[0], v[1])]),
+        larger("outer", &[("a", &[11, 7]), ("x", &[11, 77])], |g, v| vec![g.outer(v[0], v[1])]),
         larger("silu", &[("x", &[7, 73])], |g, v| {
             let (silu, symlog, symexp) = (g.silu(v[0]), g.symlog(v[0]), g.symexp(v[0]));
             vec![silu, symlog, symexp]
