@@ -154,10 +154,10 @@ pub fn whole_losses() -> Vec<WholeLoss> {
             Config { action_product: true, ..tiny() },
         ),
         (
-            "vector, continuous, categorical latent, actions that multiply, rms norms",
+            "vector, continuous, categorical latent, actions that multiply, rms norm in the gru",
             vector(),
             Actions::Continuous(2),
-            Config { action_product: true, norm: Norm::Rms, gru_norm: Norm::Rms, ..categorical() },
+            Config { action_product: true, gru_norm: Norm::Rms, ..categorical() },
         ),
         (
             "image 8x8, discrete, rms norms, silu, weighted pixels and terms, mixed actor gradient",
