@@ -6,7 +6,7 @@
 //! (C3) da_k += sum_i x_i dy_{k D + i}
 //! ```
 //! Where a is one-hot, y is x in one of K places and 0 in the others, and a linear layer of y is one of K linear layers of x. Source: Oh et al., 2015,
-//! "Action-conditional video prediction using deep networks in Atari games", eq. (2), where this product is factored into two smaller ones.
+//! "Action-conditional video prediction using deep networks in Atari games", the multiplicative transformation, whose weights they factor.
 //!
 //! | tensor | shape |
 //! |---|---|

@@ -43,7 +43,7 @@ const ROOMS: &[Room] = rooms! {
     "norm": "DreamerV2: layer norm in the GRU; DreamerV3: RMS norm in every layer. DreamerV1 has neither.",
     "norm_gru_cell": "DreamerV2: the GRU whose projection is normalised. DreamerV1 has gru_cell instead.",
     "normal_nll": "Dreamer eq. (10), observation and reward terms; eq. (8), the value regression.",
-    "outer": "Oh et al., 2015, eq. (2): actions that multiply the state. In Dreamer they are added to it (`action_product = false`).",
+    "outer": "Oh et al., 2015: actions that multiply the state. In Dreamer they are added to it (`action_product = false`).",
     "patches": "The windows of conv2d and conv_transpose2d; it has no equation of its own in the paper.",
     "phases": "How conv_transpose2d becomes a plain convolution; it has no equation of its own in the paper.",
     "pointwise": "Dreamer eq. (10): the sum of the losses, and free nats as a lower bound (Dreamer, appendix A).",
