@@ -8,13 +8,15 @@ use dreamer_fast::autodiff::{Clock, Graph, Layout, Params, Plan, Var};
 use dreamer_fast::base::Philox;
 use dreamer_fast::base::philox::stream;
 use dreamer_fast::config::resolve::{Request, resolve};
-use dreamer_fast::config::{ActorGrad, Config, ImagPrior, Latent, Norm, ScalarDist};
+use dreamer_fast::config::{self, ActorGrad, Config, ImagPrior, Latent, Norm, ScalarDist};
 use dreamer_fast::device::Pool;
 use dreamer_fast::dreamer::checks::{parameters, training_step, whole_losses};
 use dreamer_fast::dreamer::policy::Dreamer;
 use dreamer_fast::dreamer::step::TrainStep;
 use dreamer_fast::dreamer::{Actions, Model, Observation};
+use dreamer_fast::env::{Action, Env, Options, View, make};
 use dreamer_fast::ops::Activation;
+use dreamer_fast::ops::ego_map::MapShape;
 use dreamer_fast::replay::{Obs, Replay};
 use dreamer_fast::run::agent::Agent;
 use dreamer_fast::run::collect::{Actor, Collector};
@@ -127,6 +129,116 @@ fn actions_multiply_only_in_the_recurrence() {
             ("rssm.gru.wh", &vec![d, 3 * d], &vec![4 * d, 3 * d]),
         ]
     );
+}
+
+/// A map that is told how the agent moves shows, step after step, what MiniGrid shows of every cell that was seen before; in either order of cells.
+#[test]
+fn what_was_seen_lies_on_the_map_where_it_is() {
+    let options = Options { view: View::Symbolic, tile_size: 8, actions: None, max_steps: None };
+    let mut world = make("Simple-10x10", &options).unwrap();
+    let (view, kinds) = (7, 11);
+    for columns in [true, false] {
+        let shape = MapShape { side: 13, view, classes: kinds, columns };
+        let look = |world: &dyn Env| {
+            let mut bytes = vec![0; world.spec().observation.size()];
+            world.write_bytes(&mut bytes);
+            let cell = |s: usize| if columns { s } else { s % view * view + s / view };
+            (0..view * view).map(|s| usize::from(bytes[3 * cell(s)])).collect::<Vec<_>>()
+        };
+        let place = |world: &dyn Env| world.layout().unwrap().split_last_chunk::<3>().unwrap().1.to_vec();
+        let mut rng = Philox::new(3, stream::TEST, 6);
+        world.reset(Some(4));
+        let mut state = vec![0.0; 1 + shape.map()];
+        let (mut known, steps) = (0, 100);
+        for _ in 0..steps {
+            let (seen, before) = (look(&*world), place(&*world));
+            let action = [0, 1, 2, 2][rng.below(4)];
+            if world.step(Action::Discrete(action)).terminated {
+                world.reset(None);
+                state.fill(0.0);
+                continue;
+            }
+            let motion = match action {
+                2 if place(&*world) == before => 0,
+                action => action + 1,
+            };
+            let mut control = vec![40.0; 4 + kinds];
+            (0..4).filter(|&t| t != motion).for_each(|t| control[t] = -40.0);
+            let onehot: Vec<f64> =
+                seen.iter().flat_map(|&k| (0..kinds).map(move |i| f64::from(u8::from(i == k)))).collect();
+            let got = eval(
+                &[
+                    (&[1, 1], &[0.5]),
+                    (&[1, state.len()], &state),
+                    (&[1, onehot.len()], &onehot),
+                    (&[1, control.len()], &control),
+                ],
+                |g, t| {
+                    let next = g.ego_map(t[0], t[1], t[2], t[3], shape);
+                    vec![next, g.map_view(next, shape, 1.0)]
+                },
+            );
+            state.clone_from(&got[0]);
+            assert_eq!(state[0], 0.5);
+            for (s, (kind, held)) in look(&*world).into_iter().zip(got[1].chunks_exact(kinds)).enumerate() {
+                if held.iter().sum::<f64>() > 0.5 {
+                    assert!(held[kind] > 0.999, "cell {s}: {held:?} but {kind} is there");
+                    known += 1;
+                }
+            }
+        }
+        assert!(known > 40 * steps, "{known} cells were known in {steps} steps");
+    }
+}
+
+/// With a map the heads read it, and there is neither GRU nor a layer between view and posterior.
+#[test]
+fn a_map_stands_in_place_of_the_gru() {
+    let tiny = whole_losses().into_iter().find(|case| case.name.contains("a map")).expect("a model with a map").model;
+    let (s, d, a) = (tiny.stoch(), tiny.deter(), tiny.actions.size());
+    let own = tiny.config.deter_size;
+    assert_eq!((s, d), (9 * 2, own + 5 * 5 * 2));
+    let layout = tiny.layout();
+    let shape = |name: &str| layout.entries().iter().find(|e| e.name == name).map(|e| e.shape.clone());
+    assert_eq!(shape("rssm.img1.w"), Some(vec![s + a + d, own]));
+    assert_eq!(shape("rssm.move.w"), Some(vec![s + a, 4 + 2]));
+    assert_eq!(shape("reward.h0.w"), Some(vec![s + d, tiny.config.num_units]));
+    assert!(layout.entries().iter().all(|e| !e.name.contains("gru") && !e.name.contains("obs")));
+}
+
+#[test]
+fn a_map_that_does_not_fit_is_refused() {
+    let cells = |n| Observation::Symbolic { cells: n, classes: vec![3] };
+    let pixels = |side| Observation::Image { height: side, width: side, channels: 3 };
+    let refused = |observation, change: fn(&mut Config)| {
+        let mut config = Config {
+            latent: Latent::Categorical,
+            map_size: 13,
+            stoch_size: 49,
+            observation: config::Observation::Symbolic,
+            ..Config::default()
+        };
+        change(&mut config);
+        Model::new(&config, observation, Actions::Discrete(3)).err().map(|error| error.to_string())
+    };
+    assert_eq!(refused(cells(49), |_| ()), None);
+    assert_eq!(refused(pixels(28), |_| ()), None);
+    type Change = fn(&mut Config);
+    let wrong: [(Observation, Change, &str); 8] = [
+        (cells(49), |c| c.latent = Latent::Gaussian, "set latent=categorical"),
+        (cells(49), |c| c.stoch_size = 16, "stoch_size=16"),
+        (cells(49), |c| c.map_size = 11, "from 13 on"),
+        (cells(49), |c| c.map_size = 14, "an odd number"),
+        (cells(49), |c| c.action_product = true, "set action_product=false"),
+        (cells(49), |c| c.observation = config::Observation::RgbFull, "rgb_partial"),
+        (cells(25), |_| (), "set stoch_size=25"),
+        (pixels(64), |_| (), "an image of 64 rows"),
+    ];
+    for (observation, change, named) in wrong {
+        let error = refused(observation, change).expect(named);
+        assert!(error.starts_with("map_size=") && error.contains(named), "{error}: {named} is wanted");
+    }
+    assert!(refused(Observation::Vector { size: 3 }, |_| ()).expect("a vector").contains("set map_size=0"));
 }
 
 #[test]

@@ -73,6 +73,8 @@ pub fn whole_losses() -> Vec<WholeLoss> {
     let vector = || Observation::Vector { size: 5 };
     let symbolic = || Observation::Symbolic { cells: 4, classes: vec![3, 2] };
     let categorical = || Config { latent: Latent::Categorical, latent_classes: 4, ..tiny() };
+    // A view of 3 x 3 cells on a map of 5 x 5.
+    let mapped = || Config { map_size: 5, stoch_size: 9, latent_classes: 2, ..categorical() };
     let reinforce = ActorGrad::Reinforce;
     let rows = vec![
         ("image 8x8, continuous", image(8), Actions::Continuous(2), tiny()),
@@ -180,6 +182,13 @@ pub fn whole_losses() -> Vec<WholeLoss> {
                 ..tiny()
             },
         ),
+        (
+            "symbolic, discrete, a map, unimix, balanced kl",
+            Observation::Symbolic { cells: 9, classes: vec![3, 2] },
+            Actions::Discrete(3),
+            Config { unimix: 0.05, kl_balance: 0.5, ..mapped() },
+        ),
+        ("image 6x6, continuous, a map", image(6), Actions::Continuous(2), mapped()),
         (
             "vector, discrete, mean of the prior, the actor's loss trains the value, steps count alike",
             vector(),

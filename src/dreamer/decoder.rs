@@ -6,6 +6,7 @@
 //! embedding; channels fall ..., 4d, 2d, d to those of the image. Vectors and symbolic planes: a multi-layer perceptron. Source:
 //! danijar/dreamer `models.py`, `ConvDecoder`.
 
+use super::cells;
 use super::encoder::Convolution;
 use super::layer::{dense, finished, hidden};
 use super::model::{Model, Observation, Table};
@@ -38,6 +39,9 @@ fn layers(model: &Model) -> Vec<Convolution> {
 }
 
 pub(super) fn params(model: &Model, table: &mut Table) {
+    if let Some(map) = model.map {
+        return cells::decoder_params(model, map, table);
+    }
     if matches!(model.observation, Observation::Image { .. }) {
         table.dense("dec.dense", model.feat(), model.embed());
         let layers = layers(model);
@@ -62,6 +66,9 @@ pub(super) fn params(model: &Model, table: &mut Table) {
 /// The mean of observations [n, ...], or their logits, from features given as parts [n, ..] of [n, F].
 pub fn decode<R: Real>(g: &mut Graph<R>, model: &Model, feat: &[Var]) -> Var {
     g.scope("decoder");
+    if let Some(map) = model.map {
+        return cells::decode(g, model, map, feat[0]);
+    }
     if matches!(model.observation, Observation::Image { .. }) {
         let x = dense(g, "dec.dense", feat);
         let n = g.height(x);

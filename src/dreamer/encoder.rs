@@ -4,8 +4,9 @@
 //! (31, 14, 6, 2). Over an odd map such a kernel leaves out the last row and the last column. In 64x64 these are two rows of pixels, but in 28x28
 //! (13, 5, 1) it would be the row of tiles in which the agent stands: so in other images an odd map has kernel 3, and 28x28 gives 13, 6, 2. The
 //! last map, flattened in (h, w, c) order, is the embedding. Vectors and symbolic planes: a multi-layer perceptron whose last layer is the
-//! embedding. Source: danijar/dreamer `models.py`, `ConvEncoder`.
+//! embedding. With a map, cell by cell, [`cells`](super::cells). Source: danijar/dreamer `models.py`, `ConvEncoder`.
 
+use super::cells;
 use super::layer::{finished, hidden};
 use super::model::{Model, Observation, Table};
 use crate::autodiff::{Graph, Var};
@@ -46,6 +47,9 @@ pub fn convolutions(size: usize, depth: usize) -> Vec<Convolution> {
 }
 
 pub(super) fn params(model: &Model, table: &mut Table) {
+    if let Some(map) = model.map {
+        return cells::encoder_params(model, map, table);
+    }
     match model.observation {
         Observation::Image { height, channels, .. } => {
             for (i, layer) in convolutions(height, model.config.cnn_depth).iter().enumerate() {
@@ -69,6 +73,9 @@ pub(super) fn params(model: &Model, table: &mut Table) {
 /// The embedding [n, E] of observations [n, ...].
 pub fn encode<R: Real>(g: &mut Graph<R>, model: &Model, obs: Var) -> Var {
     g.scope("encoder");
+    if let Some(map) = model.map {
+        return cells::encode(g, model, map, obs);
+    }
     let n = g.shape(obs)[0];
     match model.observation {
         Observation::Image { height, .. } => {

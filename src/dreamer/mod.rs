@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`model`] | sizes of a model, and where its parameters lie |
 //! | `layer`, [`encoder`], [`decoder`], [`rssm`], [`heads`], [`actor`] | the networks |
+//! | `cells` | the same with a map of what was seen |
 //! | [`world_loss`] | learning the dynamics: eq. (10) |
 //! | [`behavior`] | learning actor and value in imagination: eqs. (4) to (8) |
 //! | [`step`] | one training step: three losses, three sweeps, three updates |
@@ -13,6 +14,7 @@
 
 pub mod actor;
 pub mod behavior;
+mod cells;
 pub mod checks;
 pub mod decoder;
 pub mod encoder;

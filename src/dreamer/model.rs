@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::autodiff::{Graph, Layout};
 use crate::base::{Error, Real, Result};
-use crate::config::{ActorGrad, Config, Latent, Norm, Precision, ScalarDist, SymbolicLoss};
+use crate::config::{ActorGrad, Config, Latent, Precision, ScalarDist, SymbolicLoss};
 use crate::device::gemm;
+use crate::ops::ego_map::MapShape;
 use crate::ops::twohot::symexp_bins;
 
-use super::{decoder, encoder};
+use super::{cells, decoder, encoder, rssm};
 
 /// What the agent sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +90,8 @@ pub struct Model {
     pub actions: Actions,
     /// Bins of two-hot heads.
     pub bins: Arc<[f64]>,
+    /// The map, if the world model has one.
+    pub map: Option<MapShape>,
 }
 
 /// Names of the groups of parameters, one optimizer each.
@@ -151,7 +154,8 @@ impl Model {
                 config.twohot_bins
             ));
         };
-        Ok(Model { config: config.clone(), observation, actions, bins })
+        let map = cells::shape(config, &observation)?;
+        Ok(Model { config: config.clone(), observation, actions, bins, map })
     }
 
     /// An empty trace over parameters of this layout, in the configured precision. Products of tf32 are the kernels' business: on the CPU, where
@@ -187,9 +191,9 @@ impl Model {
         }
     }
 
-    /// D: width of the deterministic state.
+    /// D: width of the deterministic state, with its map.
     pub fn deter(&self) -> usize {
-        self.config.deter_size
+        self.config.deter_size + self.map.map_or(0, |map| map.map())
     }
 
     /// F: width of the feature, stochastic part first.
@@ -199,6 +203,9 @@ impl Model {
 
     /// E: width of an embedded observation.
     pub fn embed(&self) -> usize {
+        if let Some(map) = self.map {
+            return map.seen();
+        }
         match self.observation {
             Observation::Image { height, .. } => {
                 let layers = encoder::convolutions(height, self.config.cnn_depth);
@@ -241,22 +248,7 @@ impl Model {
         let c = &self.config;
         let mut table = Table::default();
         encoder::params(self, &mut table);
-        let (s, d, hidden, a, e) = (self.stoch(), self.deter(), c.hidden_size, self.actions.size(), self.embed());
-        let (stoch, before) = if c.action_product { (a * s, a * d) } else { (s, d) };
-        table.hidden(self, "rssm.img1", stoch + a, hidden);
-        if c.gru_norm == Norm::None {
-            table.push("rssm.gru.wx", &[hidden, 3 * d]);
-            table.push("rssm.gru.wh", &[before, 3 * d]);
-            table.push("rssm.gru.bx", &[3 * d]);
-            table.push("rssm.gru.bh", &[3 * d]);
-        } else {
-            table.dense("rssm.gru", hidden + before, 3 * d);
-            table.norm(c.gru_norm, "rssm.gru", 3 * d);
-        }
-        table.hidden(self, "rssm.img2", d, hidden);
-        table.dense("rssm.img3", hidden, self.stoch_params());
-        table.hidden(self, "rssm.obs1", d + e, hidden);
-        table.dense("rssm.obs2", hidden, self.stoch_params());
+        rssm::params(self, &mut table);
         decoder::params(self, &mut table);
         table.mlp(self, "reward", c.reward_layers, self.scalar_out(c.reward_dist));
         if c.pcont {

@@ -11,11 +11,14 @@
 //! ```
 //! With `action_product` (S1) reads the outer product of action and stoch in place of stoch, and (S2) that of action and deter: each action has weights of its
 //! own for what it does to the state.
+//! With a map (`map_size`) other layers stand in their place, [`cells`](super::cells).
+//!
 //! The prior and the half of obs1 that reads the embedding do not take part in the recurrence: `observe` computes them for all time steps at
 //! once.
 
+use super::cells;
 use super::layer::{dense, finished, hidden, normalised};
-use super::model::Model;
+use super::model::{Model, Table};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
 use crate::config::{ImagPrior, Latent, Norm};
@@ -113,8 +116,34 @@ pub fn kl<R: Real>(g: &mut Graph<R>, model: &Model, q: Dist, p: Dist) -> Var {
     }
 }
 
+pub(super) fn params(model: &Model, table: &mut Table) {
+    if let Some(map) = model.map {
+        return cells::rssm_params(model, map, table);
+    }
+    let c = &model.config;
+    let (s, d, hidden, a, e) = (model.stoch(), model.deter(), c.hidden_size, model.actions.size(), model.embed());
+    let (stoch, before) = if c.action_product { (a * s, a * d) } else { (s, d) };
+    table.hidden(model, "rssm.img1", stoch + a, hidden);
+    if c.gru_norm == Norm::None {
+        table.push("rssm.gru.wx", &[hidden, 3 * d]);
+        table.push("rssm.gru.wh", &[before, 3 * d]);
+        table.push("rssm.gru.bx", &[3 * d]);
+        table.push("rssm.gru.bh", &[3 * d]);
+    } else {
+        table.dense("rssm.gru", hidden + before, 3 * d);
+        table.norm(c.gru_norm, "rssm.gru", 3 * d);
+    }
+    table.hidden(model, "rssm.img2", d, hidden);
+    table.dense("rssm.img3", hidden, model.stoch_params());
+    table.hidden(model, "rssm.obs1", d + e, hidden);
+    table.dense("rssm.obs2", hidden, model.stoch_params());
+}
+
 /// (S1) (S2): the next deterministic state [n, D].
 pub fn deter_step<R: Real>(g: &mut Graph<R>, model: &Model, prev: State, action: Var) -> Var {
+    if let Some(map) = model.map {
+        return cells::step(g, model, map, prev, action);
+    }
     let (stoch, deter) = match model.config.action_product {
         true => (g.outer(action, prev.stoch), g.outer(action, prev.deter)),
         false => (prev.stoch, prev.deter),
@@ -134,6 +163,9 @@ pub fn deter_step<R: Real>(g: &mut Graph<R>, model: &Model, prev: State, action:
 
 /// (S3): the layer that the prior is made of [.., 2 S] or [.., S].
 fn prior_layer<R: Real>(g: &mut Graph<R>, model: &Model, deter: Var) -> Var {
+    if let Some(map) = model.map {
+        return cells::prior(g, model, map, deter);
+    }
     let x = hidden(g, model, "rssm.img2", &[deter]);
     dist_layer(g, model, "rssm.img3", x)
 }
@@ -194,8 +226,11 @@ pub fn img_step<R: Real>(g: &mut Graph<R>, model: &Model, prev: State, action: V
     State { stoch, deter }
 }
 
-/// The half of obs1 that reads embeddings [n, E], bias included: [n, hidden].
+/// The half of obs1 that reads embeddings [n, E], bias included: [n, hidden]. With a map the embedding is the posterior already.
 pub fn embed_half<R: Real>(g: &mut Graph<R>, model: &Model, embed: Var) -> Var {
+    if model.map.is_some() {
+        return embed;
+    }
     let (w, b) = (g.param("rssm.obs1.w"), g.param("rssm.obs1.b"));
     let w = g.rows(w, model.deter(), model.deter() + model.embed());
     g.linear(&[embed], w, Some(b), Activation::Identity)
@@ -215,6 +250,10 @@ pub fn obs_step<R: Real>(
     let prev = State { stoch: g.mask(prev.stoch, keep), deter: g.mask(prev.deter, keep) };
     let action = g.mask(action, keep);
     let deter = deter_step(g, model, prev, action);
+    if model.map.is_some() {
+        let (post, stoch) = sample(g, model, embed, noise);
+        return (State { stoch, deter }, post);
+    }
     let w = g.param("rssm.obs1.w");
     let w = g.rows(w, 0, model.deter());
     let x = finished(g, "rssm.obs1", model.config.norm, model.config.dense_act, |g, f| {
@@ -264,7 +303,8 @@ impl Sequences {
     fn scan<R: Real>(&self, g: &mut Graph<R>, model: &Model, mut state: State) -> (Vec<State>, Vec<Dist>) {
         let (t_len, b) = (g.shape(self.action)[0], g.shape(self.action)[1]);
         let pre = embed_half(g, model, self.embed);
-        let pre = g.reshape(pre, &[t_len, b, model.config.hidden_size]);
+        let width = g.width(pre);
+        let pre = g.reshape(pre, &[t_len, b, width]);
         (0..t_len)
             .map(|t| {
                 let at = [self.action, self.keep, pre, self.noise].map(|x| g.window(x, t));
@@ -291,7 +331,11 @@ pub fn observe<R: Real>(g: &mut Graph<R>, model: &Model, initial: State, rows: S
     let stochs: Vec<Var> = states.iter().map(|s| s.stoch).collect();
     let deters: Vec<Var> = states.iter().map(|s| s.deter).collect();
     let state = State { stoch: g.stack(&stochs), deter: g.stack(&deters) };
-    let post = stack(g, &posts);
+    let post = match model.map {
+        // It does not depend on the state, and was computed for all time steps at once.
+        Some(_) => Dist::Categorical(rows.embed),
+        None => stack(g, &posts),
+    };
     g.scope("prior");
     let flat = state.flat(g);
     let prior = prior(g, model, flat.deter);

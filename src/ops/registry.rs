@@ -2,6 +2,7 @@
 //! fails if an op of this floor is missing.
 
 use super::activation::Activation;
+use super::ego_map::MapShape;
 use super::gaussian::Gaussian;
 use super::lambda_return::Discount;
 use super::sample_tanh_normal::TanhNormal;
@@ -20,6 +21,7 @@ pub const OPS: &[&str] = &[
     "conv_transpose2d",
     "cumulative_discount",
     "floor",
+    "ego_map",
     "gaussian",
     "gru_cell",
     "kl_categorical",
@@ -27,6 +29,7 @@ pub const OPS: &[&str] = &[
     "lambda_return",
     "layer_norm",
     "linear",
+    "map_view",
     "mask",
     "mean",
     "mul",
@@ -167,6 +170,14 @@ pub fn cases() -> Vec<Case> {
         vec![g.gru_cell(v[0], v[1], v[2])]
     }));
     all.push(case("norm_gru_cell", &[("a", &[7, 15]), ("h", &[7, 5])], |g, v| vec![g.norm_gru_cell(v[0], v[1])]));
+    for columns in [false, true] {
+        let shape = MapShape { side: 5, view: 3, classes: 2, columns };
+        let x: Shapes = &[("x", &[7, 3]), ("state", &[7, 53]), ("seen", &[7, 18]), ("control", &[7, 6])];
+        let name = if columns { "ego_map column by column" } else { "ego_map" };
+        all.push(case(name, x, move |g, v| vec![g.ego_map(v[0], v[1], v[2], v[3], shape)]));
+        let name = if columns { "map_view column by column" } else { "map_view" };
+        all.push(case(name, &[("state", &[7, 53])], move |g, v| vec![g.map_view(v[0], shape, 0.7)]));
+    }
     all.push(case("outer", &[("a", &[7, 3]), ("x", &[7, 5])], |g, v| vec![g.outer(v[0], v[1])]));
     // 37: two blocks of the sums along a row, and a rest.
     for (rows, n) in [(1, 7), (11, 7), (3, 37)] {

@@ -19,6 +19,7 @@ use dreamer_fast::dreamer::step::{NoiseSource, TrainStep};
 use dreamer_fast::dreamer::{Observation, checks};
 use dreamer_fast::ops::Activation;
 use dreamer_fast::ops::adam::{Adam, DeviceAdam, DeviceGroup, adam_update, global_norm};
+use dreamer_fast::ops::ego_map::MapShape;
 use dreamer_fast::ops::gaussian::Gaussian;
 use dreamer_fast::ops::lambda_return::Discount;
 use dreamer_fast::ops::registry::cases;
@@ -80,6 +81,15 @@ fn larger_cases() -> Vec<Case> {
             vec![g.mul(y, v[0])]
         }),
         larger("norm_gru_cell", &[("a", &[11, 231]), ("h", &[11, 77])], |g, v| vec![g.norm_gru_cell(v[0], v[1])]),
+        larger(
+            "ego_map and map_view",
+            &[("x", &[11, 5]), ("state", &[11, 5 + 13 * 13 * 6]), ("seen", &[11, 49 * 6]), ("control", &[11, 10])],
+            |g, v| {
+                let shape = MapShape { side: 13, view: 7, classes: 6, columns: true };
+                let y = g.ego_map(v[0], v[1], v[2], v[3], shape);
+                vec![g.map_view(y, shape, 8.0), g.mul(y, v[1])]
+            },
+        ),
         larger("outer", &[("a", &[11, 7]), ("x", &[11, 77])], |g, v| vec![g.outer(v[0], v[1])]),
         larger("silu", &[("x", &[7, 73])], |g, v| {
             let (silu, symlog, symexp) = (g.silu(v[0]), g.symlog(v[0]), g.symexp(v[0]));

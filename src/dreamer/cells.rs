@@ -1,0 +1,183 @@
+//! The world model with a map (`map_size`): what is seen is coded cell by cell, and remembered where it was seen.
+//!
+//! A view of V x V cells has as many latent variables, one for each cell, and the deterministic state holds a map of S x S cells beside its D numbers.
+//! ```text
+//! (C1) post  = code of each cell, the same weights for all            q(s_t | o_t)
+//! (C2) x     = elu(img1 [stoch, action, state])                       what does not lie in a place
+//!      state = ego_map(x, state, stoch, move [stoch, action])         written, then moved
+//! (C3) prior = img3 elu(img2 state) + 8 map_view(state)               p(s_t | state): what was seen is seen again
+//! (C4) o_t   = each cell from its own code, the same weights for all  p(o_t | s_t)
+//! ```
+//! They stand in place of the encoder, of the layers of [`rssm`](super::rssm) and of the decoder; heads read [stoch, state] as they always do. There is no GRU, and nothing else remembers
+//! but x, which reads the x before it. What turns the agent, what moves it and what stops it is learned by the layer `move`. DreamerV1 has nothing like it; for the
+//! map see [`ego_map`](crate::ops::ego_map).
+
+use super::layer::{dense, finished, hidden};
+use super::model::{Model, Observation, Table};
+use super::rssm::State;
+use crate::autodiff::{Graph, Var};
+use crate::base::{Error, Real, Result};
+use crate::config::{self, Config, Latent};
+use crate::ops::Activation;
+use crate::ops::ego_map::{MOTIONS, MapShape};
+
+/// Nats by which a cell that the map holds is expected to show the same again, before anything is learned.
+const AGAIN: f64 = 8.0;
+
+/// The map of these settings, if they have one; an error where settings and observation do not go together with it.
+pub(super) fn shape(c: &Config, observation: &Observation) -> Result<Option<MapShape>> {
+    if c.map_size == 0 {
+        return Ok(None);
+    }
+    let (side, view) = (c.map_size, c.stoch_size.isqrt());
+    let refuse = |text: String| Err(Error::new(format!("map_size={side} {text}")));
+    if c.latent != Latent::Categorical {
+        return refuse("has a class in every cell: set latent=categorical".into());
+    }
+    if view * view != c.stoch_size || view % 2 == 0 {
+        return refuse(format!(
+            "has a latent variable for every cell in view: stoch_size={} is no square of an odd number; set 49 for a view of 7 x 7 cells",
+            c.stoch_size
+        ));
+    }
+    if side % 2 == 0 || side / 2 + 1 < view {
+        return refuse(format!(
+            "does not hold a view of {view} x {view} cells with the agent in the middle: set an odd number from {} on",
+            2 * view - 1
+        ));
+    }
+    if c.action_product {
+        return refuse("leaves no GRU whose state actions could multiply: set action_product=false".into());
+    }
+    if c.observation == config::Observation::RgbFull {
+        return refuse("is drawn around the agent, from what it sees of its surroundings: set observation to symbolic or rgb_partial".into());
+    }
+    match observation {
+        Observation::Symbolic { cells, .. } if *cells == c.stoch_size => {}
+        Observation::Symbolic { cells, .. } => {
+            return refuse(format!("has a latent variable for every cell in view: set stoch_size={cells}"));
+        }
+        Observation::Image { height, .. } if height.is_multiple_of(view) => {}
+        Observation::Image { height, .. } => {
+            return refuse(format!("cannot cut an image of {height} rows into {view} x {view} cells of one size"));
+        }
+        Observation::Vector { .. } => {
+            return refuse(
+                "is for what is seen cell by cell, and this task is observed as a vector: set map_size=0".into(),
+            );
+        }
+    }
+    // MiniGrid's symbolic views come column by column.
+    let columns = matches!(observation, Observation::Symbolic { .. });
+    Ok(Some(MapShape { side, view, classes: c.latent_classes, columns }))
+}
+
+/// Numbers of a cell as the network sees it; for images, the side of a cell and the channels.
+enum Cell {
+    Planes(usize),
+    Tile(usize, usize),
+}
+
+fn cell(model: &Model, map: MapShape) -> Cell {
+    match model.observation {
+        Observation::Image { height, channels, .. } => Cell::Tile(height / map.view, channels),
+        _ => Cell::Planes(model.observation.size() / (map.view * map.view)),
+    }
+}
+
+/// Parameters of (C1).
+pub(super) fn encoder_params(model: &Model, map: MapShape, table: &mut Table) {
+    match cell(model, map) {
+        Cell::Planes(planes) => {
+            let mut width = planes;
+            for (i, &units) in model.config.encoder_units.iter().enumerate() {
+                table.hidden(model, &format!("enc.h{i}"), width, units);
+                width = units;
+            }
+            table.dense("enc.code", width, map.classes);
+        }
+        Cell::Tile(side, channels) => {
+            let depth = model.config.cnn_depth;
+            table.push("enc.conv1.w", &[side, side, channels, depth]);
+            table.push("enc.conv1.b", &[depth]);
+            table.norm(model.config.cnn_norm, "enc.conv1", depth);
+            table.push("enc.code.w", &[1, 1, depth, map.classes]);
+            table.push("enc.code.b", &[map.classes]);
+        }
+    }
+}
+
+/// (C1): the logits of the posterior [n, V V K] of observations [n, ...].
+pub(super) fn encode<R: Real>(g: &mut Graph<R>, model: &Model, map: MapShape, obs: Var) -> Var {
+    let (n, cells) = (g.shape(obs)[0], map.view * map.view);
+    let code = match cell(model, map) {
+        Cell::Planes(planes) => {
+            let mut x = g.reshape(obs, &[n * cells, planes]);
+            for i in 0..model.config.encoder_units.len() {
+                x = hidden(g, model, &format!("enc.h{i}"), &[x]);
+            }
+            g.in_full(|g| dense(g, "enc.code", &[x]))
+        }
+        Cell::Tile(side, _) => {
+            let (w, b) = (g.param("enc.conv1.w"), g.param("enc.conv1.b"));
+            let (norm, act) = (model.config.cnn_norm, model.config.cnn_act);
+            let x = finished(g, "enc.conv1", norm, act, |g, f| g.conv2d(obs, w, b, side, 0, f));
+            let (w, b) = (g.param("enc.code.w"), g.param("enc.code.b"));
+            g.in_full(|g| g.conv2d(x, w, b, 1, 0, Activation::Identity))
+        }
+    };
+    g.reshape(code, &[n, map.seen()])
+}
+
+/// Parameters of (C2) and (C3).
+pub(super) fn rssm_params(model: &Model, map: MapShape, table: &mut Table) {
+    let (s, d, a) = (model.stoch(), model.deter(), model.actions.size());
+    let (own, hidden) = (model.config.deter_size, model.config.hidden_size);
+    table.hidden(model, "rssm.img1", s + a + d, own);
+    table.dense("rssm.move", s + a, MOTIONS + map.classes);
+    table.hidden(model, "rssm.img2", d, hidden);
+    table.dense("rssm.img3", hidden, s);
+}
+
+/// (C2): the next deterministic state [n, D + S S K].
+pub(super) fn step<R: Real>(g: &mut Graph<R>, model: &Model, map: MapShape, prev: State, action: Var) -> Var {
+    let x = hidden(g, model, "rssm.img1", &[prev.stoch, action, prev.deter]);
+    let control = dense(g, "rssm.move", &[prev.stoch, action]);
+    g.ego_map(x, prev.deter, prev.stoch, control, map)
+}
+
+/// (C3): the logits of the prior [n, V V K].
+pub(super) fn prior<R: Real>(g: &mut Graph<R>, model: &Model, map: MapShape, deter: Var) -> Var {
+    let x = hidden(g, model, "rssm.img2", &[deter]);
+    let known = g.map_view(deter, map, AGAIN);
+    let (w, b) = (g.param("rssm.img3.w"), g.param("rssm.img3.b"));
+    g.in_full(|g| g.linear_add(&[x], w, Some(b), Some(known), Activation::Identity))
+}
+
+/// Parameters of (C4).
+pub(super) fn decoder_params(model: &Model, map: MapShape, table: &mut Table) {
+    match cell(model, map) {
+        Cell::Planes(planes) => table.dense("dec.cell", map.classes, planes),
+        Cell::Tile(side, channels) => {
+            table.push("dec.deconv1.w", &[map.classes, side, side, channels]);
+            table.push("dec.deconv1.b", &[channels]);
+        }
+    }
+}
+
+/// (C4): the mean of observations [n, ...], or their logits, from codes [n, V V K].
+pub(super) fn decode<R: Real>(g: &mut Graph<R>, model: &Model, map: MapShape, stoch: Var) -> Var {
+    let (n, MapShape { view, classes, .. }) = (g.height(stoch), map);
+    match cell(model, map) {
+        Cell::Planes(_) => {
+            let x = g.reshape(stoch, &[n * view * view, classes]);
+            let x = dense(g, "dec.cell", &[x]);
+            g.reshape(x, &[n, model.observation.size()])
+        }
+        Cell::Tile(side, _) => {
+            let x = g.reshape(stoch, &[n, view, view, classes]);
+            let (w, b) = (g.param("dec.deconv1.w"), g.param("dec.deconv1.b"));
+            g.conv_transpose2d(x, w, b, side, 0, Activation::Identity)
+        }
+    }
+}
