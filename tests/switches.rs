@@ -8,7 +8,7 @@ use dreamer_fast::autodiff::{Clock, Graph, Layout, Params, Plan, Var};
 use dreamer_fast::base::Philox;
 use dreamer_fast::base::philox::stream;
 use dreamer_fast::config::resolve::{Request, resolve};
-use dreamer_fast::config::{self, ActorGrad, Config, ImagPrior, Latent, Norm, ScalarDist};
+use dreamer_fast::config::{ActorGrad, Config, ImagPrior, Latent, Norm, ScalarDist};
 use dreamer_fast::device::Pool;
 use dreamer_fast::dreamer::checks::{parameters, training_step, whole_losses};
 use dreamer_fast::dreamer::policy::Dreamer;
@@ -204,41 +204,6 @@ fn a_map_stands_in_place_of_the_gru() {
     assert_eq!(shape("rssm.move.w"), Some(vec![s + a, 4 + 2]));
     assert_eq!(shape("reward.h0.w"), Some(vec![s + d, tiny.config.num_units]));
     assert!(layout.entries().iter().all(|e| !e.name.contains("gru") && !e.name.contains("obs")));
-}
-
-#[test]
-fn a_map_that_does_not_fit_is_refused() {
-    let cells = |n| Observation::Symbolic { cells: n, classes: vec![3] };
-    let pixels = |side| Observation::Image { height: side, width: side, channels: 3 };
-    let refused = |observation, change: fn(&mut Config)| {
-        let mut config = Config {
-            latent: Latent::Categorical,
-            map_size: 13,
-            stoch_size: 49,
-            observation: config::Observation::Symbolic,
-            ..Config::default()
-        };
-        change(&mut config);
-        Model::new(&config, observation, Actions::Discrete(3)).err().map(|error| error.to_string())
-    };
-    assert_eq!(refused(cells(49), |_| ()), None);
-    assert_eq!(refused(pixels(28), |_| ()), None);
-    type Change = fn(&mut Config);
-    let wrong: [(Observation, Change, &str); 8] = [
-        (cells(49), |c| c.latent = Latent::Gaussian, "set latent=categorical"),
-        (cells(49), |c| c.stoch_size = 16, "stoch_size=16"),
-        (cells(49), |c| c.map_size = 11, "from 13 on"),
-        (cells(49), |c| c.map_size = 14, "an odd number"),
-        (cells(49), |c| c.action_product = true, "set action_product=false"),
-        (cells(49), |c| c.observation = config::Observation::RgbFull, "rgb_partial"),
-        (cells(25), |_| (), "set stoch_size=25"),
-        (pixels(64), |_| (), "an image of 64 rows"),
-    ];
-    for (observation, change, named) in wrong {
-        let error = refused(observation, change).expect(named);
-        assert!(error.starts_with("map_size=") && error.contains(named), "{error}: {named} is wanted");
-    }
-    assert!(refused(Observation::Vector { size: 3 }, |_| ()).expect("a vector").contains("set map_size=0"));
 }
 
 #[test]
