@@ -8,7 +8,7 @@
 //! (C3) prior = img3 elu(img2 state) + 8 map_view(state)               p(s_t | state): what was seen is seen again
 //! (C4) o_t   = each cell from its own code, the same weights for all  p(o_t | s_t)
 //! ```
-//! They stand in place of the encoder, of the layers of [`rssm`](super::rssm) and of the decoder; heads read [stoch, state] as they always do. There is no GRU, and nothing else remembers
+//! They stand in place of the encoder, of the layers of `rssm.rs` and of the decoder; heads read [stoch, state] as they always do. There is no GRU, and nothing else remembers
 //! but x, which reads the x before it. What turns the agent, what moves it and what stops it is learned by the layer `move`. DreamerV1 has nothing like it; for the
 //! map see [`ego_map`](crate::ops::ego_map).
 

@@ -4,7 +4,7 @@
 //! (31, 14, 6, 2). Over an odd map such a kernel leaves out the last row and the last column. In 64x64 these are two rows of pixels, but in 28x28
 //! (13, 5, 1) it would be the row of tiles in which the agent stands: so in other images an odd map has kernel 3, and 28x28 gives 13, 6, 2. The
 //! last map, flattened in (h, w, c) order, is the embedding. Vectors and symbolic planes: a multi-layer perceptron whose last layer is the
-//! embedding. With a map, cell by cell, [`cells`](super::cells). Source: danijar/dreamer `models.py`, `ConvEncoder`.
+//! embedding. With a map, cell by cell, `cells.rs`. Source: danijar/dreamer `models.py`, `ConvEncoder`.
 
 use super::cells;
 use super::layer::{finished, hidden};

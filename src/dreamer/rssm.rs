@@ -11,7 +11,7 @@
 //! ```
 //! With `action_product` (S1) reads the outer product of action and stoch in place of stoch, and (S2) that of action and deter: each action has weights of its
 //! own for what it does to the state.
-//! With a map (`map_size`) other layers stand in their place, [`cells`](super::cells).
+//! With a map (`map_size`) other layers stand in their place, `cells.rs`.
 //!
 //! The prior and the half of obs1 that reads the embedding do not take part in the recurrence: `observe` computes them for all time steps at
 //! once.
