@@ -31,6 +31,21 @@ pub(super) fn shape(c: &Config, observation: &Observation) -> Result<Option<MapS
     }
     let (side, view) = (c.map_size, c.stoch_size.isqrt());
     let refuse = |text: String| Err(Error::new(format!("map_size={side} {text}")));
+    match observation {
+        Observation::Symbolic { cells, .. } if *cells == c.stoch_size => {}
+        Observation::Symbolic { cells, .. } => {
+            return refuse(format!("has a latent variable for every cell in view: set stoch_size={cells}"));
+        }
+        Observation::Image { height, .. } if height.is_multiple_of(view) => {}
+        Observation::Image { height, .. } => {
+            return refuse(format!("cannot cut an image of {height} rows into {view} x {view} cells of one size"));
+        }
+        Observation::Vector { .. } => {
+            return refuse(
+                "is for what is seen cell by cell, and this task is observed as a vector: set map_size=0".into(),
+            );
+        }
+    }
     if c.latent != Latent::Categorical {
         return refuse("has a class in every cell: set latent=categorical".into());
     }
@@ -51,21 +66,6 @@ pub(super) fn shape(c: &Config, observation: &Observation) -> Result<Option<MapS
     }
     if c.observation == config::Observation::RgbFull {
         return refuse("is drawn around the agent, from what it sees of its surroundings: set observation to symbolic or rgb_partial".into());
-    }
-    match observation {
-        Observation::Symbolic { cells, .. } if *cells == c.stoch_size => {}
-        Observation::Symbolic { cells, .. } => {
-            return refuse(format!("has a latent variable for every cell in view: set stoch_size={cells}"));
-        }
-        Observation::Image { height, .. } if height.is_multiple_of(view) => {}
-        Observation::Image { height, .. } => {
-            return refuse(format!("cannot cut an image of {height} rows into {view} x {view} cells of one size"));
-        }
-        Observation::Vector { .. } => {
-            return refuse(
-                "is for what is seen cell by cell, and this task is observed as a vector: set map_size=0".into(),
-            );
-        }
     }
     // MiniGrid's symbolic views come column by column.
     let columns = matches!(observation, Observation::Symbolic { .. });
@@ -205,9 +205,10 @@ mod tests {
         assert_eq!(refused(cells(49), |_| ()), None);
         assert_eq!(refused(pixels(28), |_| ()), None);
         type Change = fn(&mut Config);
-        let wrong: [(Observation, Change, &str); 8] = [
+        let wrong: [(Observation, Change, &str); 9] = [
             (cells(49), |c| c.latent = Latent::Gaussian, "set latent=categorical"),
-            (cells(49), |c| c.stoch_size = 16, "stoch_size=16"),
+            (cells(49), |c| c.stoch_size = 16, "set stoch_size=49"),
+            (pixels(28), |c| c.stoch_size = 16, "stoch_size=16 is no square of an odd number"),
             (cells(49), |c| c.map_size = 11, "from 13 on"),
             (cells(49), |c| c.map_size = 14, "an odd number"),
             (cells(49), |c| c.action_product = true, "set action_product=false"),
