@@ -116,6 +116,7 @@ pub fn kl<R: Real>(g: &mut Graph<R>, model: &Model, q: Dist, p: Dist) -> Var {
     }
 }
 
+/// Parameters of (S1) to (S4), or of the layers that stand in their place.
 pub(super) fn params(model: &Model, table: &mut Table) {
     if let Some(map) = model.map {
         return cells::rssm_params(model, map, table);
