@@ -27,6 +27,6 @@ pub mod sweep;
 
 pub use graph::{Graph, Var};
 pub use op::{Clock, Cost, Op};
-pub use params::{Layout, Params};
+pub use params::{Entry, Layout, Params};
 pub use plan::Plan;
 pub use sweep::Sweep;

@@ -302,7 +302,7 @@ impl<R: Real> Resolver<'_, R> {
         job
     }
 
-    /// Cuts the calls of a layer into runs that lie side by side in memory.
+    /// Cuts the calls of a layer into runs that lie side by side in memory, as rows of the same tensors: on CUDA two tensors are two buffers, however they lie here.
     fn weight_runs(&self, group: &WeightGroup) -> Vec<WeightRun<R>> {
         let sweep = group.sweep;
         let mut runs: Vec<WeightRun<R>> = Vec::new();
@@ -326,10 +326,16 @@ impl<R: Real> Resolver<'_, R> {
             (Some(a), Some(b)) => a.space == b.space && a.row == b.row && b.offset == a.offset + a.len,
             _ => false,
         };
+        let tensors = |index: usize| {
+            let call = &self.graph.calls[index];
+            let apart = call.inputs.iter().enumerate().filter(|(i, _)| !call.op.whole(*i)).map(|(_, var)| var);
+            apart.chain(&call.outputs).map(|&var| site(&self.graph.nodes, var).root).collect::<Vec<_>>()
+        };
         for &index in &group.calls {
             let (rows, x, dy) = slots(index);
             if let (Some(run), Some(members)) = (runs.last_mut(), calls.last_mut()) {
-                let fits = (0..MAX_SLOTS).all(|i| follows(&run.x[i], &x[i]) && follows(&run.dy[i], &dy[i]));
+                let follow = (0..MAX_SLOTS).all(|i| follows(&run.x[i], &x[i]) && follows(&run.dy[i], &dy[i]));
+                let fits = follow && tensors(run.call) == tensors(index);
                 if fits && self.graph.calls[index].op.with_rows(run.rows + rows).is_some() {
                     run.rows += rows;
                     for slot in run.x.iter_mut().chain(&mut run.dy).flatten().filter(|s| s.row > 0) {

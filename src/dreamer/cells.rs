@@ -26,6 +26,12 @@ const AGAIN: f64 = 8.0;
 
 /// The map of these settings, if they have one; an error where settings and observation do not go together with it.
 pub(super) fn shape(c: &Config, observation: &Observation) -> Result<Option<MapShape>> {
+    if c.map_size == 0 && c.map_sweeps > 0 {
+        return Err(Error::new(format!(
+            "map_sweeps={} plans on a map, and there is none: set map_sweeps=0, or map_size=13 and what goes with it",
+            c.map_sweeps
+        )));
+    }
     if c.map_size == 0 {
         return Ok(None);
     }
@@ -221,5 +227,7 @@ mod tests {
             assert!(error.starts_with("map_size=") && error.contains(named), "{error}: {named} is wanted");
         }
         assert!(refused(Observation::Vector { size: 3 }, |_| ()).expect("a vector").contains("set map_size=0"));
+        let unmapped = |c: &mut Config| (c.map_size, c.map_sweeps) = (0, 20);
+        assert!(refused(cells(49), unmapped).expect("no map").starts_with("map_sweeps=20 plans on a map"));
     }
 }

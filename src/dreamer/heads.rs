@@ -2,6 +2,7 @@
 //! danijar/dreamer `models.py`, `DenseDecoder`.
 
 use super::layer::{dense, hidden};
+use super::lookahead::lookahead;
 use super::model::Model;
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
@@ -9,10 +10,15 @@ use crate::config::ScalarDist;
 
 /// The last layer [n, out] of the head of this name, from the parts of features [n, ..].
 pub fn mlp<R: Real>(g: &mut Graph<R>, model: &Model, name: &str, layers: usize, feat: &[Var]) -> Var {
+    let planned = lookahead(g, model, name, feat);
     g.scope(name);
     let mut x = feat.to_vec();
+    x.extend(planned);
     for i in 0..layers {
         x = vec![hidden(g, model, &format!("{name}.h{i}"), &x)];
+        if i + 1 == layers {
+            x.extend(planned);
+        }
     }
     // Few operations, and what they give is not rounded again: full precision costs nothing here.
     g.in_full(|g| dense(g, &format!("{name}.out"), &x))

@@ -2,10 +2,11 @@
 //!
 //! Kernels are Glorot-uniform, U(-l, l) with l = sqrt(6 / (fan_in + fan_out)), where a convolution's fans count its window; the recurrent
 //! kernel of the GRU is orthogonal as one matrix [D, 3 D]; biases and offsets of norms are 0 and their scales 1 (Keras' defaults, which
-//! danijar/dreamer leaves in place).
+//! danijar/dreamer leaves in place); what a head begins with that plans on a map says `lookahead.rs`.
 //! Parameter number i draws from Philox at (seed, INIT, i), so a parameter does not depend on which others exist before it
 //! being drawn, only on its position.
 
+use super::lookahead;
 use super::model::{Model, SLOW};
 use crate::autodiff::Params;
 use crate::base::{Philox, Real, philox::stream};
@@ -16,7 +17,7 @@ pub fn init<R: Real>(model: &Model, params: &mut Params<R>, seed: u64) {
     for (index, entry) in layout.entries().iter().enumerate() {
         let mut rng = Philox::new(seed, stream::INIT, index as u64);
         let zero_head = model.config.zero_init_heads && ["reward.out.w", "value.out.w"].contains(&entry.name.as_str());
-        let values: Vec<f64> = if entry.name.ends_with(".scale") {
+        let mut values: Vec<f64> = if entry.name.ends_with(".scale") {
             vec![1.0; entry.len()]
         } else if entry.shape.len() == 1 || zero_head {
             vec![0.0; entry.len()]
@@ -25,6 +26,7 @@ pub fn init<R: Real>(model: &Model, params: &mut Params<R>, seed: u64) {
         } else {
             glorot(&entry.name, &entry.shape, &mut rng)
         };
+        lookahead::begin(model, entry, &mut values);
         params.value_mut(&entry.name).iter_mut().zip(values).for_each(|(p, x)| *p = R::of(x));
     }
     if model.config.slow_value > 0.0 {

@@ -5,6 +5,7 @@
 //! | [`model`] | sizes of a model, and where its parameters lie |
 //! | `layer`, [`encoder`], [`decoder`], [`rssm`], [`heads`], [`actor`] | the networks |
 //! | `cells` | the same with a map of what was seen |
+//! | `lookahead` | heads that plan on that map |
 //! | [`world_loss`] | learning the dynamics: eq. (10) |
 //! | [`behavior`] | learning actor and value in imagination: eqs. (4) to (8) |
 //! | [`step`] | one training step: three losses, three sweeps, three updates |
@@ -21,6 +22,7 @@ pub mod encoder;
 pub mod heads;
 pub mod init;
 mod layer;
+mod lookahead;
 pub mod model;
 pub mod policy;
 pub mod readout;

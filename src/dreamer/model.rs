@@ -9,7 +9,7 @@ use crate::device::gemm;
 use crate::ops::ego_map::MapShape;
 use crate::ops::twohot::symexp_bins;
 
-use super::{cells, decoder, encoder, rssm};
+use super::{cells, decoder, encoder, lookahead, rssm};
 
 /// What the agent sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -279,12 +279,18 @@ impl Table {
 
     /// A head on features: `name.h0` .. and `name.out`.
     fn mlp(&mut self, model: &Model, name: &str, layers: usize, out: usize) {
+        let planned = lookahead::params(model, name, self);
         let mut i = model.feat();
         for layer in 0..layers {
-            self.hidden(model, &format!("{name}.h{layer}"), i, model.config.num_units);
+            self.hidden(
+                model,
+                &format!("{name}.h{layer}"),
+                i + planned * usize::from(layer == 0),
+                model.config.num_units,
+            );
             i = model.config.num_units;
         }
-        self.dense(&format!("{name}.out"), i, out);
+        self.dense(&format!("{name}.out"), i + planned, out);
     }
 
     fn take(&mut self) -> Vec<(String, Vec<usize>)> {

@@ -16,6 +16,7 @@ pub mod kl_categorical;
 pub mod kl_gaussian;
 pub mod lambda_return;
 pub mod linear;
+pub mod map_now;
 pub mod map_view;
 pub mod mean;
 pub mod noise;
@@ -34,5 +35,6 @@ mod softmax;
 pub mod symlog;
 pub mod twohot;
 pub mod unimix;
+pub mod value_iteration;
 
 pub use activation::Activation;

@@ -29,6 +29,7 @@ pub const OPS: &[&str] = &[
     "lambda_return",
     "layer_norm",
     "linear",
+    "map_now",
     "map_view",
     "mask",
     "mean",
@@ -47,6 +48,7 @@ pub const OPS: &[&str] = &[
     "twohot_mean",
     "twohot_nll",
     "unimix",
+    "value_iteration",
     "weighted_normal_nll",
 ];
 
@@ -177,6 +179,15 @@ pub fn cases() -> Vec<Case> {
         all.push(case(name, x, move |g, v| vec![g.ego_map(v[0], v[1], v[2], v[3], shape)]));
         let name = if columns { "map_view column by column" } else { "map_view" };
         all.push(case(name, &[("state", &[7, 53])], move |g, v| vec![g.map_view(v[0], shape, 0.7)]));
+        let name = if columns { "map_now column by column" } else { "map_now" };
+        let x: Shapes = &[("state", &[7, 53]), ("seen", &[7, 18])];
+        all.push(case(name, x, move |g, v| vec![g.map_now(v[0], v[1], shape)]));
+    }
+    for (side, sweeps) in [(3, 1), (5, 9)] {
+        let x = [("x", &[7, 2 * side * side][..])];
+        all.push(case(&format!("value_iteration {sweeps}"), &x, move |g, v| {
+            vec![g.value_iteration(v[0], side, sweeps, 0.9)]
+        }));
     }
     all.push(case("outer", &[("a", &[7, 3]), ("x", &[7, 5])], |g, v| vec![g.outer(v[0], v[1])]));
     // 37: two blocks of the sums along a row, and a rest.

@@ -39,6 +39,7 @@ const ROOMS: &[Room] = rooms! {
     "kl_gaussian": "Dreamer eq. (10): the divergence that regularises the posterior.",
     "lambda_return": "Dreamer eq. (6): V_lambda, in recursive form.",
     "linear": "Dreamer, appendix A: the dense layers of every network.",
+    "map_now": "What is known at a moment, for value_iteration. Dreamer has no map (`map_size = 0`).",
     "map_view": "What the map of ego_map expects to be seen. Dreamer has no map (`map_size = 0`).",
     "mean": "Dreamer eqs. (7), (8), (10): expectations as means over the batch.",
     "noise": "Dreamer eq. (3): epsilon of the reparameterised samples. Philox: Salmon et al., 2011.",
@@ -56,6 +57,7 @@ const ROOMS: &[Room] = rooms! {
     "symlog": "DreamerV3 eq. (1): vector observations, and heads that predict the symlog of a number; DreamerV1 has neither.",
     "twohot": "DreamerV3: heads that predict a distribution over fixed bins; DreamerV1 has a normal head instead.",
     "unimix": "DreamerV3: one percent of the actor's distribution is uniform; DreamerV1 has no such share.",
+    "value_iteration": "Tamar et al., 2016: a plan on the map. Dreamer does not plan (`map_sweeps = 0`).",
 };
 
 impl Room {

@@ -90,6 +90,10 @@ fn larger_cases() -> Vec<Case> {
                 vec![g.map_view(y, shape, 8.0), g.mul(y, v[1])]
             },
         ),
+        larger("map_now and value_iteration", &[("state", &[11, 5 + 13 * 13 * 2]), ("seen", &[11, 49 * 2])], |g, v| {
+            let now = g.map_now(v[0], v[1], MapShape { side: 13, view: 7, classes: 2, columns: false });
+            vec![g.value_iteration(now, 13, 20, 0.9)]
+        }),
         larger("outer", &[("a", &[11, 7]), ("x", &[11, 77])], |g, v| vec![g.outer(v[0], v[1])]),
         larger("silu", &[("x", &[7, 73])], |g, v| {
             let (silu, symlog, symexp) = (g.silu(v[0]), g.symlog(v[0]), g.symexp(v[0]));

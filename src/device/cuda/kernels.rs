@@ -145,6 +145,21 @@ pub trait Entry {
         on.take(self.listed(grid, 0, None)?)
     }
 
+    /// Launches `n` blocks with so many bytes of dynamic shared memory.
+    ///
+    /// # Errors
+    /// Those of [`Stream::launch`]; more bytes than a block can have.
+    fn blocks_with(&self, on: &Kernels, n: usize, bytes: usize) -> Result<()>
+    where
+        Self: Sized,
+    {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if bytes > UNASKED {
+            on.kernel::<Self>().allow_shared(bytes)?;
+        }
+        on.take(self.listed([n, 1, 1], bytes, None)?)
+    }
+
     /// Launches at least `n` threads.
     ///
     /// # Errors
@@ -191,6 +206,9 @@ pub trait Entry {
         on.take(Listed { tile, ..self.listed(grid, 0, None)? })
     }
 }
+
+/// Bytes of shared memory that a block may have without asking.
+const UNASKED: u32 = 48 << 10;
 
 /// The most elements of a tensor that a kernel counts in an `int`: a thread or a tile beyond the last element still has a number of its own.
 pub const MOST_ELEMENTS: usize = i32::MAX as usize - (1 << 16);
