@@ -67,6 +67,9 @@ pub(super) fn shape(c: &Config, observation: &Observation) -> Result<Option<MapS
             2 * view - 1
         ));
     }
+    if side == 1 && c.map_sweeps > 0 {
+        return refuse("has no way to plan: set map_sweeps=0".into());
+    }
     if c.action_product {
         return refuse("leaves no GRU whose state actions could multiply: set action_product=false".into());
     }
@@ -211,12 +214,13 @@ mod tests {
         assert_eq!(refused(cells(49), |_| ()), None);
         assert_eq!(refused(pixels(28), |_| ()), None);
         type Change = fn(&mut Config);
-        let wrong: [(Observation, Change, &str); 9] = [
+        let wrong: [(Observation, Change, &str); 10] = [
             (cells(49), |c| c.latent = Latent::Gaussian, "set latent=categorical"),
             (cells(49), |c| c.stoch_size = 16, "set stoch_size=49"),
             (pixels(28), |c| c.stoch_size = 16, "stoch_size=16 is no square of an odd number"),
             (cells(49), |c| c.map_size = 11, "from 13 on"),
             (cells(49), |c| c.map_size = 14, "an odd number"),
+            (cells(1), |c| (c.map_size, c.stoch_size, c.map_sweeps) = (1, 1, 5), "set map_sweeps=0"),
             (cells(49), |c| c.action_product = true, "set action_product=false"),
             (cells(49), |c| c.observation = config::Observation::RgbFull, "rgb_partial"),
             (cells(25), |_| (), "set stoch_size=25"),

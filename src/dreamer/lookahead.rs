@@ -28,7 +28,7 @@ fn plans(model: &Model, name: &str) -> Option<MapShape> {
     model.map.filter(|_| model.config.map_sweeps > 0 && ["actor", "value", SLOW].contains(&name))
 }
 
-/// Parameters of (Y3), if this head has it; how many numbers it adds to features.
+/// Parameters of (Y3), if this head has it; how many numbers (Y4) adds to the inputs of its first layer and of its last.
 pub(super) fn params(model: &Model, name: &str, table: &mut Table) -> usize {
     let Some(map) = plans(model, name) else { return 0 };
     table.dense(&format!("{name}.map"), map.classes, 2);

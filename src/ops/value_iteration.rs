@@ -50,7 +50,10 @@ const OPEN: f64 = 2.0;
 impl<R: Real> Graph<R> {
     /// (B3) to (B7) of maps x [n, S S 2], after `sweeps` T of (B5), with this discount.
     pub fn value_iteration(&mut self, x: Var, side: usize, sweeps: usize, discount: f64) -> Var {
-        assert!(side % 2 == 1 && sweeps > 0, "value_iteration: {sweeps} sweeps of a map of {side} cells a side");
+        assert!(
+            side % 2 == 1 && side > 1 && sweeps > 0,
+            "value_iteration: {sweeps} sweeps of a map of {side} cells a side"
+        );
         assert_eq!(self.width(x), 2 * side * side, "value_iteration: two numbers for each cell of {side} x {side}");
         let (out, way) = (self.with_width(x, PLANNED), self.with_width(x, MOTIONS * sweeps));
         let op = ValueIteration { rows: self.height(x), side, sweeps, discount };
@@ -349,7 +352,7 @@ mod tests {
                 Some(steps) => {
                     found += 1;
                     assert!((v - a.powi(steps as i32 - 1)).abs() < 1e-9, "{steps} steps are worth {v}");
-                    assert!(lost_by.iter().any(|&l| l == 0.0) && lost_by.iter().all(|&l| l <= 0.0));
+                    assert!(lost_by.contains(&0.0) && lost_by.iter().all(|&l| l <= 0.0));
                 }
                 None => {
                     lost += 1;
