@@ -70,7 +70,7 @@ pub const STEP: f64 = 1e-5;
 pub const BOUND: f64 = 1e-7;
 
 /// Elements that are moved of one parameter at most.
-pub const SAMPLE: usize = 60;
+const SAMPLE: usize = 60;
 
 /// Where the random numbers of a case stand.
 pub(super) const CLOCK: Clock = Clock { seed: 5, step: 1 };
@@ -100,6 +100,15 @@ pub(super) fn fill(case: &Case, plan: &mut Plan<f64>) {
     }
 }
 
+/// The elements of a tensor of this shape that are moved: all, or some 60, which come by every column. A step that had a divisor with the last axis in common
+/// would leave columns out, and with them what only these hold.
+pub fn sampled(shape: &[usize]) -> impl Iterator<Item = usize> {
+    let (len, columns) = (shape.iter().product::<usize>(), *shape.last().unwrap_or(&1));
+    let apart = |step: usize| (2..=columns).all(|d| !step.is_multiple_of(d) || !columns.is_multiple_of(d));
+    let step = (len.div_ceil(SAMPLE)..).find(|&step| step == 1 || apart(step)).expect("a prime is above every number");
+    (0..len).step_by(step)
+}
+
 /// Runs a case.
 pub fn check(case: &Case, pool: &Arc<Pool>) -> Outcome {
     let (mut params, graph, loss) = trace(case);
@@ -112,8 +121,7 @@ pub fn check(case: &Case, pool: &Arc<Pool>) -> Outcome {
     let mut outcome = Outcome::new(&case.name);
     for entry in layout.entries() {
         let scale = gradient[entry.range()].iter().fold(1.0_f64, |a, g| a.max(g.abs()));
-        let stride = entry.len().div_ceil(SAMPLE);
-        for i in (0..entry.len()).step_by(stride) {
+        for i in sampled(&entry.shape) {
             let here = params.value(&entry.name)[i];
             let mut at = |x: f64| {
                 params.value_mut(&entry.name)[i] = x;

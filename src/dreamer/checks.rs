@@ -14,7 +14,7 @@ use super::model::{Actions, GROUPS, Model, Observation, SLOW};
 use super::step::{NoiseSource, TrainStep, trace};
 #[cfg(feature = "cuda")]
 use crate::autodiff::cuda_check;
-use crate::autodiff::gradcheck::{Outcome, SAMPLE, STEP};
+use crate::autodiff::gradcheck::{Outcome, STEP, sampled};
 use crate::autodiff::{Clock, Graph, Params, Plan, Sweep, surrogate};
 use crate::base::{Philox, Real, philox::stream};
 use crate::config::{Activation, ActorGrad, Config, ImagPrior, Latent, Norm, ScalarDist, SymbolicLoss};
@@ -402,7 +402,7 @@ pub fn check(case: &WholeLoss, pool: &Arc<Pool>) -> Vec<Outcome> {
         let entries: Vec<_> = params.layout.group_entries(group).cloned().collect();
         for entry in entries {
             let scale = gradient[entry.range()].iter().fold(FLOOR * largest, |a, g| a.max(g.abs()));
-            for i in (0..entry.len()).step_by(entry.len().div_ceil(SAMPLE)) {
+            for i in sampled(&entry.shape) {
                 let x = params.value(&entry.name)[i];
                 let mut at = |x: f64| {
                     params.value_mut(&entry.name)[i] = x;
