@@ -136,3 +136,18 @@ pub fn check(case: &Case, pool: &Arc<Pool>) -> Outcome {
     }
     outcome
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_comes_by_every_column() {
+        for (shape, all) in [(&[7, 50][..], false), (&[40, 6], false), (&[16, 2, 2, 16], false), (&[5, 7], true)] {
+            let columns = *shape.last().unwrap();
+            let moved: Vec<usize> = sampled(shape).collect();
+            assert!(moved.len() <= SAMPLE && (moved.len() == shape.iter().product::<usize>()) == all, "{shape:?}");
+            assert!((0..columns).all(|c| moved.iter().any(|i| i % columns == c)), "{shape:?}: a column is left out");
+        }
+    }
+}
