@@ -143,7 +143,7 @@ impl<R: Real> Plan<R> {
         self.packed_version = 0;
         for memory in &self.memory {
             let mut memory = memory.lock().expect("no worker panicked");
-            memory.scratch.fill(nan);
+            memory.scratch.all_mut().fill(nan);
             memory.local.all_mut().fill(nan);
         }
     }

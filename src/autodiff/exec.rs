@@ -81,6 +81,7 @@ fn run_stages<R: Real>(plan: &mut Plan<R>, params: &mut Params<R>, clock: Clock)
                     let range = piece * chunk..(piece * chunk + chunk).min(*rows);
                     let mut memory = plan.memory[worker].lock().expect("no worker panicked");
                     let Memory { scratch, local } = &mut *memory;
+                    let scratch = scratch.all_mut();
                     let buffers = Buffers { local: Some((local, *chunk)), ..shared };
                     let mut lap = Lap::worker(&plan.recorder, worker);
                     for (i, step) in steps.iter().enumerate() {
@@ -171,7 +172,7 @@ fn run_weights<R: Real>(plan: &Plan<R>, buffers: &Buffers<'_, R>, stage: u32, jo
         let at = jobs.iter().rposition(|j| j.first <= piece).expect("pieces are counted");
         let job = &jobs[at];
         let mut memory = plan.memory[worker].lock().expect("no worker panicked");
-        let scratch = &mut memory.scratch;
+        let scratch = memory.scratch.all_mut();
         let mut lap = Lap::worker(&plan.recorder, worker);
         let part = piece - job.first;
         match job.split {

@@ -52,7 +52,7 @@ pub(super) enum Placement {
 /// What belongs to one worker.
 pub(super) struct Memory<R: Real> {
     /// For the calls, see [`super::op::Op::scratch`].
-    pub scratch: Vec<R>,
+    pub scratch: Arena<R>,
     /// For the tensors that live in one region only.
     pub local: Arena<R>,
 }
@@ -118,7 +118,7 @@ impl<R: Real> Plan<R> {
             Stage::Weights { .. } => 0,
         });
         let local = local.max().unwrap_or(0);
-        let one = || Mutex::new(Memory { scratch: vec![R::ZERO; scratch], local: Arena::new(local) });
+        let one = || Mutex::new(Memory { scratch: Arena::new(scratch), local: Arena::new(local) });
         self.memory = (0..self.pool.threads()).map(|_| one()).collect();
     }
 

@@ -220,12 +220,19 @@ impl<R: Real> Op<R> for EgoMap {
                 let row = self.row(&io.x, i, &mut rest[..k]);
                 row.write(n);
                 y[..own].copy_from_slice(&io.x[0][i * own..(i + 1) * own]);
-                // (E5)
-                for (y, sources) in y[own..].chunks_exact_mut(k).zip(self.shape.sources()) {
-                    y.fill(R::ZERO);
-                    for (source, p) in sources.into_iter().zip(row.motion) {
-                        let Some(source) = source else { continue };
-                        y.iter_mut().zip(&n[source..source + k]).for_each(|(y, &n)| *y += p * n);
+                // (E5): where the agent stays or goes ahead, whole rows of cells; then where it turns, cell by cell.
+                let (y, [stays, left, right, ahead]) = (&mut y[own..], row.motion);
+                for (y, &n) in y.iter_mut().zip(&*n) {
+                    *y = stays * n;
+                }
+                for (y, &n) in y[self.shape.side * k..].iter_mut().zip(&*n) {
+                    *y += ahead * n;
+                }
+                for (y, [_, from_left, from_right, _]) in y.chunks_exact_mut(k).zip(self.shape.sources()) {
+                    let (Some(from_left), Some(from_right)) = (from_left, from_right) else { continue };
+                    let sources = n[from_left..from_left + k].iter().zip(&n[from_right..from_right + k]);
+                    for (y, (&a, &b)) in y.iter_mut().zip(sources) {
+                        *y += left * a + right * b;
                     }
                 }
             });

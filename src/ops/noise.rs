@@ -13,6 +13,7 @@ pub use crate::autodiff::op::Noise;
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::{Real, philox};
+use crate::device::simd::vectorize;
 #[cfg(feature = "cuda")]
 use crate::{
     autodiff::op::Launch,
@@ -29,6 +30,9 @@ impl<R: Real> Graph<R> {
         noise
     }
 }
+
+/// Words that are drawn together.
+const TILE: usize = 64;
 
 struct Draw {
     rows: usize,
@@ -52,24 +56,36 @@ impl<R: Real> Op<R> for Draw {
     }
 
     fn forward(&self, io: Forward<'_, R>) {
-        let [out] = take(io.y);
+        let [mut left] = take(io.y);
+        let (mut words, mut drawn) = ([0; TILE], [R::ZERO; TILE]);
         let mut index = io.rows.start * self.n;
-        let mut left = out;
         while !left.is_empty() {
-            let words = philox::block(io.clock.seed, self.stream, io.clock.step, (index / 4) as u32);
-            let drawn = match self.distribution {
-                Noise::Normal => {
-                    let (a, b) = (philox::normal_pair([words[0], words[1]]), philox::normal_pair([words[2], words[3]]));
-                    [a[0], a[1], b[0], b[1]]
+            let from = index % TILE;
+            vectorize!(|| {
+                for (i, words) in words.chunks_exact_mut(4).enumerate() {
+                    let block = ((index - from) / 4 + i) as u32;
+                    words.copy_from_slice(&philox::block(io.clock.seed, self.stream, io.clock.step, block));
                 }
-                Noise::Gumbel => words.map(philox::gumbel),
-            };
-            let from = index % 4;
-            let take = (4 - from).min(left.len());
-            let (now, rest) = left.split_at_mut(take);
-            now.iter_mut().zip(&drawn[from..]).for_each(|(out, &x)| *out = R::of(x));
+                match self.distribution {
+                    // (X1)
+                    Noise::Normal => {
+                        for (out, words) in drawn.chunks_exact_mut(2).zip(words.chunks_exact(2)) {
+                            let pair = philox::normal_pair([words[0], words[1]]);
+                            (out[0], out[1]) = (R::of(pair[0]), R::of(pair[1]));
+                        }
+                    }
+                    // (X2)
+                    Noise::Gumbel => {
+                        for (out, &word) in drawn.iter_mut().zip(&words) {
+                            *out = R::of(philox::gumbel(word));
+                        }
+                    }
+                }
+            });
+            let (now, rest) = left.split_at_mut((TILE - from).min(left.len()));
+            now.copy_from_slice(&drawn[from..from + now.len()]);
+            index += now.len();
             left = rest;
-            index += take;
         }
     }
 

@@ -44,6 +44,8 @@ pub const PLANNED: usize = 4;
 const HEADINGS: usize = 4;
 /// Left, right, ahead.
 const MOTIONS: usize = 3;
+/// The last of them.
+const AHEAD: usize = 2;
 /// Added to the logits of (B3), so that an untrained layer lets the agent on.
 const OPEN: f64 = 2.0;
 
@@ -80,14 +82,15 @@ struct Pose {
 }
 
 impl ValueIteration {
-    /// Cells along a side with a border, which pays nothing and lets nobody on.
+    /// Numbers from a row of cells to the next, with a border, which pays nothing and lets nobody on. A multiple of half a line of the cache, so that most
+    /// vectors of (B5) lie within one.
     fn stride(&self) -> usize {
-        self.side + 2
+        (self.side + 2).next_multiple_of(8)
     }
 
     /// Cells with the border.
     fn cells(&self) -> usize {
-        self.stride() * self.stride()
+        (self.side + 2) * self.stride()
     }
 
     /// Values of one sweep: of every cell and heading.
@@ -97,17 +100,22 @@ impl ValueIteration {
 
     /// The middle, looking up.
     fn root(&self) -> Pose {
-        Pose { cell: (self.side / 2 + 1) * (self.stride() + 1), heading: 0 }
+        let middle = self.side / 2 + 1;
+        Pose { cell: middle * self.stride() + middle, heading: 0 }
     }
 
+    // Where the best way leads nobody foresees, a branch predictor neither: no branch in these two and in `best`.
     #[inline(always)]
     fn ahead(&self, Pose { cell, heading }: Pose) -> usize {
-        match heading {
-            0 => cell - self.stride(),
-            1 => cell + 1,
-            2 => cell + self.stride(),
-            _ => cell - 1,
-        }
+        let row = self.stride() as isize;
+        cell.wrapping_add_signed([-row, 1, row, -1][heading % HEADINGS])
+    }
+
+    /// After a motion.
+    #[inline(always)]
+    fn moved(&self, at: Pose, motion: usize) -> Pose {
+        let turned = turned(at, [3, 1, 0][motion]);
+        Pose { cell: if motion == AHEAD { self.ahead(at) } else { at.cell }, ..turned }
     }
 
     /// What a cell of the map with a border is called in `way`.
@@ -119,33 +127,46 @@ impl ValueIteration {
     #[inline(always)]
     fn told<R: Real>(&self, x: &[R], pays: &mut [R], open: &mut [R]) {
         pays.fill(R::ZERO);
-        open.fill(R::ZERO);
+        open.fill(R::of(f64::NEG_INFINITY)); // u of the border
         for (i, x) in x.chunks_exact(2 * self.side).enumerate() {
-            for (j, x) in x.chunks_exact(2).enumerate() {
-                let cell = (i + 1) * self.stride() + j + 1;
-                pays[cell] = x[0];
-                open[cell] = R::of(self.discount) * opened(x[1]);
+            let first = (i + 1) * self.stride() + 1;
+            let row = first..first + self.side;
+            for ((pays, open), x) in pays[row.clone()].iter_mut().zip(&mut open[row]).zip(x.chunks_exact(2)) {
+                (*pays, *open) = (x[0], x[1]);
             }
+        }
+        for open in open {
+            *open = R::of(self.discount) * opened(*open);
         }
     }
 
-    /// (B4) and (B5) for all cells and headings: V_t from V_{t-1}. What it writes to the border nobody reads: `open` is 0 there.
+    /// (B4) and (B5) for all cells and headings: V_t from V_{t-1}. It leaves the first and the last row as they are.
     #[inline(always)]
     fn sweep<R: Real>(&self, next: &mut [R], last: &[R], pays: &[R], open: &[R]) {
-        let (cells, a) = (self.cells(), R::of(self.discount));
-        let (from, to) = (self.stride() + 1, cells - self.stride() - 1);
-        for (heading, next) in next.chunks_exact_mut(cells).enumerate() {
-            let of = |heading: usize| &last[heading % HEADINGS * cells..][..cells];
-            let (left, right, same) = (of(heading + 3), of(heading + 1), of(heading));
-            let first = self.ahead(Pose { cell: from, heading });
-            let ahead = first..first + to - from;
-            let turns = left[from..to].iter().zip(&right[from..to]);
-            let enters = pays[ahead.clone()].iter().zip(&open[ahead.clone()]).zip(&same[ahead]);
-            for ((next, (&left, &right)), ((&pays, &open), &same)) in next[from..to].iter_mut().zip(turns).zip(enters) {
-                *next = (a * left.max(right)).max(pays + open * same);
-            }
-            next[..from].fill(R::ZERO);
-            next[to..].fill(R::ZERO);
+        let (up_right, down_left) = next.split_at_mut(2 * self.cells());
+        let (up, right) = up_right.split_at_mut(self.cells());
+        let (down, left) = down_left.split_at_mut(self.cells());
+        self.sweep_axis(0, up, down, last, pays, open);
+        self.sweep_axis(1, right, left, last, pays, open);
+    }
+
+    /// Two headings that turn to the same two others: up and down, or right and left. What it writes to the first and the last column nobody reads: `open`
+    /// is 0 there.
+    #[inline(always)]
+    fn sweep_axis<R: Real>(&self, heading: usize, forth: &mut [R], back: &mut [R], last: &[R], pays: &[R], open: &[R]) {
+        let (a, first, count) = (R::of(self.discount), self.stride(), self.side * self.stride());
+        let values = |heading: usize| &last[heading % HEADINGS * self.cells()..][..self.cells()];
+        let (forth, back) = (&mut forth[first..][..count], &mut back[first..][..count]);
+        let (left, right) = (&values(heading + 3)[first..][..count], &values(heading + 1)[first..][..count]);
+        let [before, behind] = [heading, heading + 2].map(|heading| self.ahead(Pose { cell: first, heading }));
+        let (pays_before, pays_behind) = (&pays[before..][..count], &pays[behind..][..count]);
+        let (open_before, open_behind) = (&open[before..][..count], &open[behind..][..count]);
+        let v_before = &values(heading)[before..][..count];
+        let v_behind = &values(heading + 2)[behind..][..count];
+        for i in 0..count {
+            let turn = a * left[i].max(right[i]);
+            forth[i] = turn.max(pays_before[i] + open_before[i] * v_before[i]);
+            back[i] = turn.max(pays_behind[i] + open_behind[i] * v_behind[i]);
         }
     }
 
@@ -156,9 +177,29 @@ impl ValueIteration {
         let (a, ahead) = (R::of(self.discount), self.ahead(at));
         [a * v(turned(at, 3)), a * v(turned(at, 1)), pays[ahead] + open[ahead] * v(Pose { cell: ahead, ..at })]
     }
+
+    /// The best way from each of the three motions of (B6), and V_{s+1} along it. The three go side by side: the steps of one wait for each other.
+    #[inline(always)]
+    fn follow<R: Real>(&self, values: &[R], pays: &[R], open: &[R], ways: &mut [R], later: &mut [R]) {
+        let (mut at, mut motion) = ([self.root(); MOTIONS], [0, 1, 2]);
+        for s in 0..self.sweeps {
+            let t = self.sweeps - 1 - s;
+            let value = &values[t * self.values()..][..self.values()];
+            let last = &values[t.saturating_sub(1) * self.values()..][..self.values()];
+            for (way, (at, motion)) in at.iter_mut().zip(&mut motion).enumerate() {
+                *at = self.moved(*at, *motion);
+                // Never the border: no turn is worth less than the 0 that it pays.
+                let entered = if *motion == AHEAD { self.called(at.cell) } else { 0 };
+                ways[way * self.sweeps + s] = R::of(entered as f64);
+                later[way * self.sweeps + s] = value[at.heading * self.cells() + at.cell];
+                *motion = best(self.motions(*at, last, pays, open));
+            }
+        }
+    }
 }
 
 /// After so many quarter turns to the right.
+#[inline(always)]
 fn turned(at: Pose, quarters: usize) -> Pose {
     Pose { heading: (at.heading + quarters) % HEADINGS, ..at }
 }
@@ -171,8 +212,9 @@ fn opened<R: Real>(u: R) -> R {
 
 /// The first of the highest numbers.
 #[inline(always)]
-fn best<R: Real>(q: &[R]) -> usize {
-    (1..MOTIONS).fold(0, |best, m| if q[m] > q[best] { m } else { best })
+fn best<R: Real>(q: [R; MOTIONS]) -> usize {
+    let (turn, value) = if q[1] > q[0] { (1, q[1]) } else { (0, q[0]) };
+    if q[AHEAD] > value { AHEAD } else { turn }
 }
 
 impl<R: Real> Op<R> for ValueIteration {
@@ -201,6 +243,8 @@ impl<R: Real> Op<R> for ValueIteration {
 
     fn forward(&self, io: Forward<'_, R>) {
         let [y, ways, later] = take(io.y);
+        // V_0, and the borders of all others.
+        io.scratch.fill(R::ZERO);
         let (pays, rest) = io.scratch.split_at_mut(self.cells());
         let (open, values) = rest.split_at_mut(self.cells());
         let rows = io.x[0].chunks_exact(2 * self.side * self.side);
@@ -208,35 +252,16 @@ impl<R: Real> Op<R> for ValueIteration {
         for ((x, y), (ways, later)) in rows.zip(y.chunks_exact_mut(PLANNED)).zip(ways) {
             vectorize!(|| {
                 self.told(x, pays, open);
-                values[..self.values()].fill(R::ZERO);
                 for t in 1..self.sweeps {
                     let (done, rest) = values.split_at_mut(t * self.values());
                     self.sweep(&mut rest[..self.values()], &done[(t - 1) * self.values()..], pays, open);
                 }
                 // (B6) (B7)
                 let q = self.motions(self.root(), &values[(self.sweeps - 1) * self.values()..], pays, open);
-                let v = q[best(&q)];
+                let v = q[best(q)];
                 y[0] = v;
                 y[1..].iter_mut().zip(q).for_each(|(y, q)| *y = (q - v) / R::of(1.0 - self.discount));
-                let ways = ways.chunks_exact_mut(self.sweeps).zip(later.chunks_exact_mut(self.sweeps));
-                for (first, (way, later)) in ways.enumerate() {
-                    let (mut at, mut motion) = (self.root(), first);
-                    for ((way, later), t) in way.iter_mut().zip(later).zip((0..self.sweeps).rev()) {
-                        (at, *way) = match motion {
-                            0 => (turned(at, 3), R::ZERO),
-                            1 => (turned(at, 1), R::ZERO),
-                            _ => {
-                                // Never the border: no turn is worth less than the 0 that it pays.
-                                let cell = self.ahead(at);
-                                (Pose { cell, ..at }, R::of(self.called(cell) as f64))
-                            }
-                        };
-                        *later = values[t * self.values() + at.heading * self.cells() + at.cell];
-                        if t > 0 {
-                            motion = best(&self.motions(at, &values[(t - 1) * self.values()..], pays, open));
-                        }
-                    }
-                }
+                self.follow(values, pays, open, ways, later);
             });
         }
     }
@@ -249,7 +274,7 @@ impl<R: Real> Op<R> for ValueIteration {
             // (B8)
             let mut dq: [R; MOTIONS] = std::array::from_fn(|m| dy[1 + m] / R::of(1.0 - self.discount));
             let sum = dq.iter().fold(R::ZERO, |sum, &dq| sum + dq);
-            dq[best(lost)] += dy[0] - sum;
+            dq[best([lost[0], lost[1], lost[2]])] += dy[0] - sum;
             // (B9)
             let (ways, later) = (&ways[i * all..(i + 1) * all], &later[i * all..(i + 1) * all]);
             for (s, (&entered, &later)) in ways.iter().zip(later).enumerate() {
