@@ -14,7 +14,7 @@
 //! | w (optional) | [rows, G] |
 //! | nll | `[rows]` |
 
-use super::softmax::{Variables, shifted_exp};
+use super::softmax::{Variables, highest, ln, shifted_exp};
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
@@ -91,22 +91,31 @@ impl<R: Real> Op<R> for CategoricalNll {
     }
 
     fn scratch(&self, rows: usize) -> usize {
-        rows * self.cells * self.cell()
+        // e^a, and for each variable its sum and the logarithm of that.
+        rows * self.cells * (self.cell() + 2 * self.classes.len())
     }
 
     fn forward(&self, io: Forward<'_, R>) {
         let [a, t, w, ..] = io.x;
         let [nll] = take(io.y);
-        let e = &mut io.scratch[..a.len()];
+        let variables = io.rows.len() * self.cells * self.classes.len();
+        let (e, rest) = io.scratch.split_at_mut(a.len());
+        let (sums, logs) = rest[..2 * variables].split_at_mut(variables);
         shifted_exp(a, e, Variables { classes: &self.classes });
+        let mut next = sums.iter_mut();
+        Variables { classes: &self.classes }.each(a.len(), |range| {
+            let sum = next.next().expect("a sum for each variable");
+            *sum = e[range].iter().copied().sum();
+        });
+        ln(sums, logs);
         nll.fill(R::ZERO);
         // (Y1), with the shift by the highest logit undone where the target is.
+        let mut logs = logs.iter();
         self.each_variable(io.rows.len(), w, |row, weight, at, k| {
-            let (a, t, e) = (&a[at..at + k], &t[at..at + k], &e[at..at + k]);
-            let highest = a.iter().copied().fold(a[0], R::max);
-            let sum: R = e.iter().copied().sum();
+            let (a, t) = (&a[at..at + k], &t[at..at + k]);
+            let (highest, log) = (highest(a), *logs.next().expect("a logarithm for each variable"));
             let chosen: R = a.iter().zip(t).map(|(&a, &t)| t * (a - highest)).sum();
-            nll[row] += weight * (sum.ln() - chosen);
+            nll[row] += weight * (log - chosen);
         });
     }
 

@@ -75,8 +75,11 @@ impl<R: Real> Op<R> for SampleOneHot {
         }
         // (O3)
         for (sample, gumbel) in sample.chunks_exact_mut(k).zip(gumbel.chunks_exact(k)) {
-            let mut best = 0;
-            (1..k).for_each(|i| best = if sample[i] + gumbel[i] > sample[best] + gumbel[best] { i } else { best });
+            let (mut best, mut highest) = (0, sample[0] + gumbel[0]);
+            for i in 1..k {
+                let score = sample[i] + gumbel[i];
+                (best, highest) = if score > highest { (i, score) } else { (best, highest) };
+            }
             sample.fill(R::ZERO);
             sample[best] = R::ONE;
         }

@@ -8,6 +8,9 @@
 use crate::base::Real;
 use crate::device::simd::vectorize;
 
+/// Numbers that are compared side by side.
+const LANES: usize = 8;
+
 /// Sizes of variables that stand side by side and repeat.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Variables<'a> {
@@ -29,11 +32,27 @@ impl Variables<'_> {
     }
 }
 
+/// The highest number of a variable. A NaN need not be it: its own exponential is NaN, and so is the sum of all.
+#[inline(always)]
+pub(super) fn highest<R: Real>(a: &[R]) -> R {
+    let higher = |a: R, b: R| if b > a { b } else { a };
+    // Long variables in lanes: a chain of comparisons waits for each.
+    let (chunks, rest) = a.as_chunks::<LANES>();
+    let first = rest.iter().copied().fold(a[0], higher);
+    let mut lanes = [first; LANES];
+    for chunk in chunks {
+        for (lane, &a) in lanes.iter_mut().zip(chunk) {
+            *lane = higher(*lane, a);
+        }
+    }
+    if chunks.is_empty() { first } else { lanes.into_iter().fold(first, higher) }
+}
+
 /// `e^(a - max a)` of every variable into `e`.
 pub(super) fn shifted_exp<R: Real>(a: &[R], e: &mut [R], variables: Variables<'_>) {
     variables.each(a.len(), |range| {
         let a = &a[range.clone()];
-        let highest = a.iter().copied().fold(a[0], R::max);
+        let highest = highest(a);
         e[range].iter_mut().zip(a).for_each(|(e, &a)| *e = a - highest);
     });
     exp(e);
@@ -54,7 +73,7 @@ pub(super) fn log_softmax<R: Real>(a: &[R], y: &mut [R], variables: Variables<'_
     shifted_exp(a, y, variables);
     variables.each(a.len(), |range| {
         let (a, y) = (&a[range.clone()], &mut y[range]);
-        let shift = a.iter().copied().fold(a[0], R::max) + y.iter().copied().sum::<R>().ln();
+        let shift = highest(a) + y.iter().copied().sum::<R>().ln();
         y.iter_mut().zip(a).for_each(|(y, &a)| *y = a - shift);
     });
 }

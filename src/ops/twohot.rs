@@ -16,7 +16,7 @@
 
 use std::sync::Arc;
 
-use super::softmax::{Variables, shifted_exp, softmax};
+use super::softmax::{Variables, highest, shifted_exp, softmax};
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
@@ -107,7 +107,7 @@ impl<R: Real> Op<R> for TwoHot {
         for (row, y) in y.iter_mut().enumerate() {
             let (a, e) = (&a[row * k..][..k], &e[row * k..][..k]);
             if self.nll {
-                let highest = a.iter().copied().fold(a[0], R::max);
+                let highest = highest(a);
                 let lse = e.iter().copied().sum::<R>().ln() + highest;
                 let (low, upper) = neighbours(&self.bins, target[row]);
                 *y = lse - (R::ONE - upper) * a[low] - upper * a[low + 1]; // (H3)
