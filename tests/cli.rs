@@ -127,6 +127,7 @@ fn a_wrong_command_line_exits_with_2_and_names_the_nearest() {
     assert!(refused(2, &["train", "--device", "gpu"]).contains("cuda"));
     assert!(refused(2, &["eval"]).contains("--logdir"));
     assert!(refused(2, &["eval", "--logdir", "x", "--episodes", "0"]).contains("above 0"));
+    assert!(refused(2, &["dream", "--logdir", "x", "--out", "x.gif", "--threads", "0"]).contains("above 0"));
     assert!(refused(2, &["explain"]).contains("--plan"));
     assert!(refused(2, &["explain", "--plan", "train_step", "--op", "linear"]).contains("cannot be used"));
     assert!(refused(2, &["parity"]).contains("safetensors"));

@@ -147,6 +147,7 @@ fn a_task_with_few_layouts_can_be_judged_by_all_of_them() {
     let (whole, late, at_once) = (of("all", &[]), of("all", &["--forget", "1000"]), of("all", &["--forget", "1"]));
     assert_eq!((&whole["greedy"], &whole["sampled"]), (&late["greedy"], &late["sampled"]));
     assert_ne!(whole["sampled"], at_once["sampled"]);
+    assert_eq!(whole, of("all", &["--threads", "3"]), "other threads, other results");
 }
 
 #[test]

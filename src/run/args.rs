@@ -120,6 +120,14 @@ impl TrainArgs {
     }
 }
 
+/// Of the commands that go back to a run.
+#[derive(Debug, Clone, Args)]
+pub struct Workers {
+    /// Worker threads; the result does not depend on it [default: those of the run]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub threads: Option<usize>,
+}
+
 /// `dreamer-fast eval`.
 #[derive(Debug, Clone, Args)]
 pub struct EvalArgs {
@@ -143,6 +151,9 @@ pub struct EvalArgs {
     #[arg(long, value_name = "N", value_parser = count)]
     pub forget: Option<usize>,
 
+    #[command(flatten)]
+    pub workers: Workers,
+
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
@@ -158,6 +169,9 @@ pub struct DreamArgs {
     /// Where to write the animation
     #[arg(long, value_name = "FILE.gif")]
     pub out: PathBuf,
+
+    #[command(flatten)]
+    pub workers: Workers,
 }
 
 /// `dreamer-fast diagnose`.
@@ -175,9 +189,8 @@ pub struct DiagnoseArgs {
     #[arg(long, value_name = "N", default_value = "50", value_parser = count)]
     pub horizon: usize,
 
-    /// Worker threads; the result does not depend on it [default: those of the run]
-    #[arg(long, value_name = "N", value_parser = count)]
-    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub workers: Workers,
 
     /// Where to write the JSON files and plots [default: LOGDIR/diagnose]
     #[arg(long, value_name = "DIR")]

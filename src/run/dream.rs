@@ -42,7 +42,7 @@ pub fn command(args: &DreamArgs) -> Result<ExitCode> {
     if args.out.extension().is_none_or(|e| !e.eq_ignore_ascii_case("gif")) {
         return Err(Error::new(format!("{}: the video is an animated GIF, so --out ends in .gif", args.out.display())));
     }
-    let (mut agent, steps) = trained(&args.logdir)?;
+    let (mut agent, steps) = trained(&args.logdir, args.workers.threads)?;
     let frames = open_loop(&mut agent, steps)?;
     picture::write_gif(&args.out, &frames, FRAMES_PER_SECOND)?;
     say!(

@@ -20,7 +20,7 @@ use crate::report::stdout::{self, say};
 
 /// Runs the command.
 pub fn command(args: &EvalArgs) -> Result<ExitCode> {
-    let (mut agent, steps) = trained(&args.logdir)?;
+    let (mut agent, steps) = trained(&args.logdir, args.workers.threads)?;
     let split = args.layouts.map_or(agent.world.judged_by(), Split::of);
     let scores = evaluate(&mut agent, args.episodes, args.seed, split, Choice::Mode, args.forget)?;
     let sampled = evaluate(&mut agent, args.episodes, args.seed, split, Choice::Sample, args.forget)?;
@@ -59,9 +59,9 @@ pub fn command(args: &EvalArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The agent that a log directory holds, and the environment steps that it was trained for.
-pub fn trained(logdir: &Path) -> Result<(Agent, u64)> {
-    let (agent, loaded) = restored(logdir, None)?;
+/// The agent that a log directory holds, and the environment steps that it was trained for; threads as in [`restored`].
+pub fn trained(logdir: &Path, threads: Option<usize>) -> Result<(Agent, u64)> {
+    let (agent, loaded) = restored(logdir, threads)?;
     Ok((agent, loaded.state["steps"].as_u64().unwrap_or(0)))
 }
 

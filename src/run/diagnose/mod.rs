@@ -91,7 +91,7 @@ pub struct Diagnosis {
 
 /// Runs the command.
 pub fn command(args: &DiagnoseArgs) -> Result<ExitCode> {
-    let (mut agent, loaded) = restored(&args.logdir, args.threads)?;
+    let (mut agent, loaded) = restored(&args.logdir, args.workers.threads)?;
     let diagnosis = diagnose(&mut agent, &loaded, &args.logdir, args.episodes, args.horizon)?;
     let out = args.out.clone().unwrap_or_else(|| args.logdir.join("diagnose"));
     write(&diagnosis, &out)?;

@@ -25,7 +25,7 @@ const SHOWN: [usize; 3] = [4, 7, 14];
 /// The run cannot be loaded, or the picture cannot be written.
 pub fn measure(folder: &Folder, cell: &Cell, episodes: usize) -> Result<Record> {
     let logdir = folder.run(&cell.name);
-    let (mut agent, steps) = trained(&logdir)?;
+    let (mut agent, steps) = trained(&logdir, None)?;
     let goal = agent.world.model.actions.discrete();
     let split = agent.world.judged_by();
     let greedy = evaluate(&mut agent, episodes, SEED, split, Choice::Mode, None)?;
