@@ -151,6 +151,7 @@ pub struct EvalArgs {
     #[arg(long, value_name = "N", value_parser = count)]
     pub forget: Option<usize>,
 
+    /// How the agent is run
     #[command(flatten)]
     pub workers: Workers,
 
@@ -170,6 +171,7 @@ pub struct DreamArgs {
     #[arg(long, value_name = "FILE.gif")]
     pub out: PathBuf,
 
+    /// How the agent is run
     #[command(flatten)]
     pub workers: Workers,
 }
@@ -189,6 +191,7 @@ pub struct DiagnoseArgs {
     #[arg(long, value_name = "N", default_value = "50", value_parser = count)]
     pub horizon: usize,
 
+    /// How the agent is run
     #[command(flatten)]
     pub workers: Workers,
 
