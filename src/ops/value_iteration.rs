@@ -370,6 +370,7 @@ mod tests {
             g.keep(y);
             let mut plan = Plan::new(g, &[], Arc::new(Pool::new(1).unwrap()));
             plan.input_mut(input).copy_from_slice(&x);
+            plan.poison();
             let layout = Arc::new(Layout::new());
             plan.run(&mut Params::new(layout), Clock::default());
             let &[v, ref lost_by @ ..] = plan.value(y) else { panic!("four numbers") };
