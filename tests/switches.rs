@@ -191,19 +191,23 @@ fn what_was_seen_lies_on_the_map_where_it_is() {
     }
 }
 
-/// With a map the heads read it, and there is neither GRU nor a layer between view and posterior.
+/// With a map the heads read it, and there is neither GRU nor a layer between view and posterior. Without `map_dense` prior and plan alone read it.
 #[test]
 fn a_map_stands_in_place_of_the_gru() {
-    let tiny = whole_losses().into_iter().find(|case| case.name.contains("a map")).expect("a model with a map").model;
-    let (s, d, a) = (tiny.stoch(), tiny.deter(), tiny.actions.size());
-    let own = tiny.config.deter_size;
-    assert_eq!((s, d), (9 * 2, own + 5 * 5 * 2));
-    let layout = tiny.layout();
-    let shape = |name: &str| layout.entries().iter().find(|e| e.name == name).map(|e| e.shape.clone());
-    assert_eq!(shape("rssm.img1.w"), Some(vec![s + a + d, own]));
-    assert_eq!(shape("rssm.move.w"), Some(vec![s + a, 4 + 2]));
-    assert_eq!(shape("reward.h0.w"), Some(vec![s + d, tiny.config.num_units]));
-    assert!(layout.entries().iter().all(|e| !e.name.contains("gru") && !e.name.contains("obs")));
+    for (name, dense) in [("a map, unimix", true), ("no other layer reads", false)] {
+        let tiny = whole_losses().into_iter().find(|case| case.name.contains(name)).expect("a whole loss").model;
+        let (s, d, a) = (tiny.stoch(), tiny.deter(), tiny.actions.size());
+        let own = tiny.config.deter_size;
+        assert_eq!((s, d), (9 * 2, own + 5 * 5 * 2));
+        let layout = tiny.layout();
+        let shape = |name: &str| layout.entries().iter().find(|e| e.name == name).map(|e| e.shape.clone());
+        let (read, expected) = if dense { (d, d) } else { (own, own + s) };
+        assert_eq!(shape("rssm.img1.w"), Some(vec![s + a + read, own]));
+        assert_eq!(shape("rssm.img2.w"), Some(vec![expected, tiny.config.hidden_size]));
+        assert_eq!(shape("rssm.move.w"), Some(vec![s + a, 4 + 2]));
+        assert_eq!(shape("reward.h0.w"), Some(vec![s + read, tiny.config.num_units]));
+        assert!(layout.entries().iter().all(|e| !e.name.contains("gru") && !e.name.contains("obs")));
+    }
 }
 
 #[test]

@@ -184,6 +184,8 @@ keys! {
         /// Cells along a side of a map of what was seen, with the agent in its middle, in place of the GRU; 0 has the GRU. With a map, which is for gridworlds, latents
         /// have a variable for each cell in view: `stoch_size` = 49.
         map_size: usize = 0, Within(0.0, 99.0), fixed;
+        /// Whether layers read the whole map, as so many numbers; if not, prior and plan alone look at it.
+        map_dense: bool = true, Any, fixed;
         /// Sweeps of value iteration on the map, with which actor and value look so many steps ahead on it; 0 has none.
         map_sweeps: usize = 0, Within(0.0, 200.0), fixed;
         /// Channels of the first convolution; the following have 2, 4 and 8 times as many.

@@ -7,6 +7,7 @@
 //!      state = ego_map(x, state, stoch, move [stoch, action])         written, then moved
 //! (C3) prior = img3 elu(img2 state) + 8 map_view(state)               p(s_t | state): what was seen is seen again
 //! (C4) o_t   = each cell from its own code, the same weights for all  p(o_t | s_t)
+//! (C5) layers read [stoch, x] alone, img2 [x, map_view(state)]        with map_dense = false
 //! ```
 //! They stand in place of the encoder, of the layers of `rssm.rs` and of the decoder; heads read [stoch, state] as they always do. There is no GRU, and nothing else remembers
 //! but x, which reads the x before it; `gru_norm` and `decoder_units` have no effect. What turns the agent, what moves it and what stops it is learned by the layer `move`. DreamerV1 has nothing like it; for the
@@ -31,6 +32,11 @@ pub(super) fn shape(c: &Config, observation: &Observation) -> Result<Option<MapS
             "map_sweeps={} plans on a map, and there is none: set map_sweeps=0, or map_size=13 and what goes with it",
             c.map_sweeps
         )));
+    }
+    if c.map_size == 0 && !c.map_dense {
+        return Err(Error::new(
+            "map_dense=false keeps layers from reading the map, and there is none: set map_dense=true, or map_size=13 and what goes with it",
+        ));
     }
     if c.map_size == 0 {
         return Ok(None);
@@ -142,22 +148,33 @@ pub(super) fn encode<R: Real>(g: &mut Graph<R>, model: &Model, map: MapShape, ob
 pub(super) fn rssm_params(model: &Model, map: MapShape, table: &mut Table) {
     let (s, d, a) = (model.stoch(), model.deter(), model.actions.size());
     let (own, hidden) = (model.config.deter_size, model.config.hidden_size);
-    table.hidden(model, "rssm.img1", s + a + d, own);
+    table.hidden(model, "rssm.img1", s + a + model.read(), own);
     table.dense("rssm.move", s + a, MOTIONS + map.classes);
-    table.hidden(model, "rssm.img2", d, hidden);
+    table.hidden(model, "rssm.img2", if model.config.map_dense { d } else { own + map.seen() }, hidden);
     table.dense("rssm.img3", hidden, s);
+}
+
+/// What layers read of the deterministic state (C5).
+pub(super) fn read<R: Real>(g: &mut Graph<R>, model: &Model, deter: Var) -> Var {
+    if model.config.map_dense { deter } else { g.columns(deter, model.read()) }
 }
 
 /// (C2): the next deterministic state [n, D + S S K].
 pub(super) fn step<R: Real>(g: &mut Graph<R>, model: &Model, map: MapShape, prev: State, action: Var) -> Var {
-    let x = hidden(g, model, "rssm.img1", &[prev.stoch, action, prev.deter]);
+    let own = read(g, model, prev.deter);
+    let x = hidden(g, model, "rssm.img1", &[prev.stoch, action, own]);
     let control = dense(g, "rssm.move", &[prev.stoch, action]);
     g.ego_map(x, prev.deter, prev.stoch, control, map)
 }
 
 /// (C3): the logits of the prior [n, V V K].
 pub(super) fn prior<R: Real>(g: &mut Graph<R>, model: &Model, map: MapShape, deter: Var) -> Var {
-    let x = hidden(g, model, "rssm.img2", &[deter]);
+    let x = if model.config.map_dense {
+        hidden(g, model, "rssm.img2", &[deter])
+    } else {
+        let (own, known) = (read(g, model, deter), g.map_view(deter, map, 1.0));
+        hidden(g, model, "rssm.img2", &[own, known])
+    };
     let known = g.map_view(deter, map, AGAIN);
     let (w, b) = (g.param("rssm.img3.w"), g.param("rssm.img3.b"));
     g.in_full(|g| g.linear_add(&[x], w, Some(b), Some(known), Activation::Identity))
@@ -233,5 +250,7 @@ mod tests {
         assert!(refused(Observation::Vector { size: 3 }, |_| ()).expect("a vector").contains("set map_size=0"));
         let unmapped = |c: &mut Config| (c.map_size, c.map_sweeps) = (0, 20);
         assert!(refused(cells(49), unmapped).expect("no map").starts_with("map_sweeps=20 plans on a map"));
+        let unmapped = |c: &mut Config| (c.map_size, c.map_dense) = (0, false);
+        assert!(refused(cells(49), unmapped).expect("no map").starts_with("map_dense=false keeps layers"));
     }
 }

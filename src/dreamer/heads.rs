@@ -1,6 +1,7 @@
 //! Heads: multi-layer perceptrons on features that predict the reward, the value, and whether an episode goes on. Source:
 //! danijar/dreamer `models.py`, `DenseDecoder`.
 
+use super::cells;
 use super::layer::{dense, hidden};
 use super::lookahead::lookahead;
 use super::model::Model;
@@ -12,7 +13,7 @@ use crate::config::ScalarDist;
 pub fn mlp<R: Real>(g: &mut Graph<R>, model: &Model, name: &str, layers: usize, feat: &[Var]) -> Var {
     let planned = lookahead(g, model, name, feat);
     g.scope(name);
-    let mut x = feat.to_vec();
+    let mut x = vec![feat[0], cells::read(g, model, feat[1])];
     x.extend(planned);
     for i in 0..layers {
         x = vec![hidden(g, model, &format!("{name}.h{i}"), &x)];

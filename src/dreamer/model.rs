@@ -196,9 +196,14 @@ impl Model {
         self.config.deter_size + self.map.map_or(0, |map| map.map())
     }
 
-    /// F: width of the feature, stochastic part first.
+    /// Width of what layers read of the deterministic state: all of it, or with `map_dense = false` what does not lie on the map.
+    pub fn read(&self) -> usize {
+        if self.config.map_dense { self.deter() } else { self.config.deter_size }
+    }
+
+    /// F: width of the feature that heads read, stochastic part first.
     pub fn feat(&self) -> usize {
-        self.stoch() + self.deter()
+        self.stoch() + self.read()
     }
 
     /// E: width of an embedded observation.

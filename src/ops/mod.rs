@@ -5,6 +5,7 @@ pub mod adam;
 pub mod bernoulli_nll;
 pub mod categorical_entropy;
 pub mod categorical_nll;
+pub mod columns;
 pub mod conv2d;
 pub mod conv_transpose2d;
 mod convolve;

@@ -17,6 +17,7 @@ pub const OPS: &[&str] = &[
     "bernoulli_nll",
     "categorical_entropy",
     "categorical_nll",
+    "columns",
     "conv2d",
     "conv_transpose2d",
     "cumulative_discount",
@@ -189,6 +190,7 @@ pub fn cases() -> Vec<Case> {
             vec![g.value_iteration(v[0], side, sweeps, 0.9)]
         }));
     }
+    all.push(case("columns", &[("x", &[7, 5])], |g, v| vec![g.columns(v[0], 3)]));
     all.push(case("outer", &[("a", &[7, 3]), ("x", &[7, 5])], |g, v| vec![g.outer(v[0], v[1])]));
     // 37: two blocks of the sums along a row, and a rest.
     for (rows, n) in [(1, 7), (11, 7), (3, 37)] {

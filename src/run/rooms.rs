@@ -28,6 +28,7 @@ const ROOMS: &[Room] = rooms! {
     "bernoulli_nll": "Dreamer, appendix A: the discount factor that a binary head predicts where episodes end; danijar/dreamer dreamer.py, pcont.",
     "categorical_entropy": "DreamerV2: the entropy bonus in the loss of the actor. DreamerV1 has none.",
     "categorical_nll": "Dreamer eq. (10), the observation term, for symbolic views; DreamerV2, ln pi of the chosen action in the loss of the actor.",
+    "columns": "A part of the state, for layers that do not read the map. Dreamer has no map (`map_size = 0`).",
     "conv2d": "Dreamer, appendix A: the image encoder, after World Models (Ha and Schmidhuber, 2018).",
     "conv_transpose2d": "Dreamer, appendix A: the image decoder, after World Models (Ha and Schmidhuber, 2018).",
     "convolve": "The products that conv2d and conv_transpose2d are made of; it has no equation of its own in the paper.",

@@ -94,6 +94,7 @@ fn larger_cases() -> Vec<Case> {
             let now = g.map_now(v[0], v[1], MapShape { side: 13, view: 7, classes: 2, columns: false });
             vec![g.value_iteration(now, 13, 20, 0.9)]
         }),
+        larger("columns", &[("x", &[11, 331])], |g, v| vec![g.columns(v[0], 77)]),
         larger("outer", &[("a", &[11, 7]), ("x", &[11, 77])], |g, v| vec![g.outer(v[0], v[1])]),
         larger("silu", &[("x", &[7, 73])], |g, v| {
             let (silu, symlog, symexp) = (g.silu(v[0]), g.symlog(v[0]), g.symexp(v[0]));
