@@ -188,6 +188,8 @@ keys! {
         map_dense: bool = true, Any, fixed;
         /// Sweeps of value iteration on the map, with which actor and value look so many steps ahead on it; 0 has none.
         map_sweeps: usize = 0, Within(0.0, 200.0), fixed;
+        /// Whether a plan is told what is seen of a cell beside what the map holds there, not in its place: a cell whose sight is blocked may be known.
+        map_beside: bool = false, Any, fixed;
         /// Channels of the first convolution; the following have 2, 4 and 8 times as many.
         cnn_depth: usize = 32, Within(1.0, MAX_WIDTH), fixed;
         /// Layer widths of the encoder of vector and symbolic observations.

@@ -33,6 +33,11 @@ pub(super) fn shape(c: &Config, observation: &Observation) -> Result<Option<MapS
             c.map_sweeps
         )));
     }
+    if c.map_sweeps == 0 && c.map_beside {
+        return Err(Error::new(
+            "map_beside=true says what a plan is told, and there is none: set map_beside=false, or map_sweeps above 0",
+        ));
+    }
     if c.map_size == 0 && !c.map_dense {
         return Err(Error::new(
             "map_dense=false keeps layers from reading the map, and there is none: set map_dense=true, or map_size=13 and what goes with it",
@@ -250,6 +255,7 @@ mod tests {
         assert!(refused(Observation::Vector { size: 3 }, |_| ()).expect("a vector").contains("set map_size=0"));
         let unmapped = |c: &mut Config| (c.map_size, c.map_sweeps) = (0, 20);
         assert!(refused(cells(49), unmapped).expect("no map").starts_with("map_sweeps=20 plans on a map"));
+        assert!(refused(cells(49), |c| c.map_beside = true).expect("no plan").starts_with("map_beside=true says"));
         let unmapped = |c: &mut Config| (c.map_size, c.map_dense) = (0, false);
         assert!(refused(cells(49), unmapped).expect("no map").starts_with("map_dense=false keeps layers"));
     }

@@ -199,7 +199,7 @@ pub fn whole_losses() -> Vec<WholeLoss> {
             "symbolic, discrete, plans on a map that no other layer reads",
             Observation::Symbolic { cells: 9, classes: vec![3, 2] },
             Actions::Discrete(3),
-            Config { map_sweeps: 5, map_dense: false, actor_grad: reinforce, ..mapped() },
+            Config { map_sweeps: 5, map_dense: false, map_beside: true, actor_grad: reinforce, ..mapped() },
         ),
         (
             "vector, discrete, mean of the prior, the actor's loss trains the value, steps count alike",

@@ -6,6 +6,7 @@
 //! (Y3) plan = symlog value_iteration(10 (map_now(state, stoch) W + b))    two numbers of each cell from its classes
 //! (Y4) out  = [head([stoch, state, plan]), plan] W' + b'               head: the hidden layers
 //! ```
+//! With `map_beside` the classes of a cell are those that the map holds and those that are seen, side by side.
 //! An untrained actor's last layer lets each motion speak for the action of its number: left, right and ahead are MiniGrid's first three. At first nothing pays, so
 //! that they say nothing. DreamerV1 has no such heads; Tamar et al., 2016, "Value Iteration Networks".
 
@@ -28,10 +29,15 @@ fn plans(model: &Model, name: &str) -> Option<MapShape> {
     model.map.filter(|_| model.config.map_sweeps > 0 && ["actor", "value", SLOW].contains(&name))
 }
 
+/// Numbers that are known of a cell.
+fn known(model: &Model, map: MapShape) -> usize {
+    if model.config.map_beside { 2 * map.classes } else { map.classes }
+}
+
 /// Parameters of (Y3), if this head has it; how many numbers (Y4) adds to the inputs of its first layer and of its last.
 pub(super) fn params(model: &Model, name: &str, table: &mut Table) -> usize {
     let Some(map) = plans(model, name) else { return 0 };
-    table.dense(&format!("{name}.map"), map.classes, 2);
+    table.dense(&format!("{name}.map"), known(model, map), 2);
     PLANNED
 }
 
@@ -61,8 +67,8 @@ pub(super) fn lookahead<R: Real>(g: &mut Graph<R>, model: &Model, name: &str, fe
     let &[stoch, deter] = feat else { panic!("{name}: features are [stoch, state]") };
     g.scope(name);
     let (n, cells) = (g.height(stoch), map.side * map.side);
-    let now = g.map_now(deter, stoch, map);
-    let now = g.reshape(now, &[n * cells, map.classes]);
+    let now = g.map_now(deter, stoch, map, model.config.map_beside);
+    let now = g.reshape(now, &[n * cells, known(model, map)]);
     let told = g.in_full(|g| dense(g, &format!("{name}.map"), &[now]));
     let told = g.sum(&[(told, PACE)]);
     let told = g.reshape(told, &[n, 2 * cells]);

@@ -180,9 +180,15 @@ pub fn cases() -> Vec<Case> {
         all.push(case(name, x, move |g, v| vec![g.ego_map(v[0], v[1], v[2], v[3], shape)]));
         let name = if columns { "map_view column by column" } else { "map_view" };
         all.push(case(name, &[("state", &[7, 53])], move |g, v| vec![g.map_view(v[0], shape, 0.7)]));
-        let name = if columns { "map_now column by column" } else { "map_now" };
         let x: Shapes = &[("state", &[7, 53]), ("seen", &[7, 18])];
-        all.push(case(name, x, move |g, v| vec![g.map_now(v[0], v[1], shape)]));
+        for beside in [false, true] {
+            let name = format!(
+                "map_now{}{}",
+                if beside { " beside" } else { "" },
+                if columns { " column by column" } else { "" }
+            );
+            all.push(case(&name, x, move |g, v| vec![g.map_now(v[0], v[1], shape, beside)]));
+        }
     }
     for (side, sweeps) in [(3, 1), (5, 9)] {
         let x = [("x", &[7, 2 * side * side][..])];

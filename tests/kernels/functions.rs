@@ -91,8 +91,9 @@ fn larger_cases() -> Vec<Case> {
             },
         ),
         larger("map_now and value_iteration", &[("state", &[11, 5 + 13 * 13 * 2]), ("seen", &[11, 49 * 2])], |g, v| {
-            let now = g.map_now(v[0], v[1], MapShape { side: 13, view: 7, classes: 2, columns: false });
-            vec![g.value_iteration(now, 13, 20, 0.9)]
+            let shape = MapShape { side: 13, view: 7, classes: 2, columns: false };
+            let now = g.map_now(v[0], v[1], shape, false);
+            vec![g.value_iteration(now, 13, 20, 0.9), g.map_now(v[0], v[1], shape, true)]
         }),
         larger("columns", &[("x", &[11, 331])], |g, v| vec![g.columns(v[0], 77)]),
         larger("outer", &[("a", &[11, 7]), ("x", &[11, 77])], |g, v| vec![g.outer(v[0], v[1])]),
