@@ -196,10 +196,17 @@ pub fn whole_losses() -> Vec<WholeLoss> {
             Config { map_sweeps: 5, actor_grad: reinforce, slow_value: 0.02, ..mapped() },
         ),
         (
-            "symbolic, discrete, plans on a map that no other layer reads",
+            "symbolic, discrete, plans on a map that no other layer reads, slow value",
             Observation::Symbolic { cells: 9, classes: vec![3, 2] },
             Actions::Discrete(3),
-            Config { map_sweeps: 5, map_dense: false, map_beside: true, actor_grad: reinforce, ..mapped() },
+            Config {
+                map_sweeps: 5,
+                map_dense: false,
+                map_beside: true,
+                actor_grad: reinforce,
+                slow_value: 0.02,
+                ..mapped()
+            },
         ),
         (
             "vector, discrete, mean of the prior, the actor's loss trains the value, steps count alike",
