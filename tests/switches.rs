@@ -191,6 +191,24 @@ fn what_was_seen_lies_on_the_map_where_it_is() {
     }
 }
 
+/// What is seen of a cell takes the place of what a map holds there, or stands beside it.
+#[test]
+fn what_is_seen_is_laid_on_a_map_or_beside_it() {
+    let shape = MapShape { side: 5, view: 3, classes: 2, columns: false };
+    let state: Vec<f64> = (0..1 + shape.map()).map(|i| i as f64).collect();
+    let seen: Vec<f64> = (0..shape.seen()).map(|i| 100.0 + i as f64).collect();
+    let got = eval(&[(&[1, state.len()], &state), (&[1, seen.len()], &seen)], |g, t| {
+        vec![g.map_now(t[0], t[1], shape, false), g.map_now(t[0], t[1], shape, true)]
+    });
+    for cell in 0..25 {
+        let (i, j) = (cell / 5, cell % 5);
+        let held = &state[1 + 2 * cell..][..2];
+        let laid = (i < 3 && (1..4).contains(&j)).then(|| &seen[2 * (3 * i + j - 1)..][..2]);
+        assert_eq!(got[0][2 * cell..][..2], *laid.unwrap_or(held), "cell {cell}");
+        assert_eq!(got[1][4 * cell..][..4], [held, laid.unwrap_or(&[0.0, 0.0])].concat(), "cell {cell}");
+    }
+}
+
 /// With a map the heads read it, and there is neither GRU nor a layer between view and posterior. Without `map_dense` prior and plan alone read it.
 #[test]
 fn a_map_stands_in_place_of_the_gru() {
