@@ -9,7 +9,7 @@
 //! (C4) o_t   = each cell from its own code, the same weights for all  p(o_t | s_t)
 //! (C5) layers read [stoch, x] alone, img2 [x, map_view(state)]        with map_dense = false
 //! ```
-//! They stand in place of the encoder, of the layers of `rssm.rs` and of the decoder; heads read [stoch, state] as they always do. There is no GRU, and nothing else remembers
+//! They stand in place of the encoder, of the layers of `rssm.rs` and of the decoder; heads read [stoch, state] as they always do, but for (C5). There is no GRU, and nothing else remembers
 //! but x, which reads the x before it; `gru_norm` and `decoder_units` have no effect. What turns the agent, what moves it and what stops it is learned by the layer `move`. DreamerV1 has nothing like it; for the
 //! map see [`ego_map`](crate::ops::ego_map).
 
