@@ -16,7 +16,6 @@ use dreamer_fast::dreamer::step::TrainStep;
 use dreamer_fast::dreamer::{Actions, Model, Observation};
 use dreamer_fast::env::{Action, Env, Options, View, make};
 use dreamer_fast::ops::Activation;
-use dreamer_fast::ops::ego_map::MapShape;
 use dreamer_fast::replay::{Obs, Replay};
 use dreamer_fast::run::agent::Agent;
 use dreamer_fast::run::collect::{Actor, Collector};
@@ -131,88 +130,10 @@ fn actions_multiply_only_in_the_recurrence() {
     );
 }
 
-/// A map that is told how the agent moves shows, step after step, what MiniGrid shows of every cell that was seen before; in either order of cells.
-#[test]
-fn what_was_seen_lies_on_the_map_where_it_is() {
-    let options = Options { view: View::Symbolic, tile_size: 8, actions: None, max_steps: None };
-    let mut world = make("Simple-10x10", &options).unwrap();
-    let (view, kinds) = (7, 11);
-    for columns in [true, false] {
-        let shape = MapShape { side: 13, view, classes: kinds, columns };
-        let look = |world: &dyn Env| {
-            let mut bytes = vec![0; world.spec().observation.size()];
-            world.write_bytes(&mut bytes);
-            let cell = |s: usize| if columns { s } else { s % view * view + s / view };
-            (0..view * view).map(|s| usize::from(bytes[3 * cell(s)])).collect::<Vec<_>>()
-        };
-        let place = |world: &dyn Env| world.layout().unwrap().split_last_chunk::<3>().unwrap().1.to_vec();
-        let mut rng = Philox::new(3, stream::TEST, 6);
-        world.reset(Some(4));
-        let mut state = vec![0.0; 1 + shape.map()];
-        let (mut known, steps) = (0, 100);
-        for _ in 0..steps {
-            let (seen, before) = (look(&*world), place(&*world));
-            let action = [0, 1, 2, 2][rng.below(4)];
-            if world.step(Action::Discrete(action)).terminated {
-                world.reset(None);
-                state.fill(0.0);
-                continue;
-            }
-            let motion = match action {
-                2 if place(&*world) == before => 0,
-                action => action + 1,
-            };
-            let mut control = vec![40.0; 4 + kinds];
-            (0..4).filter(|&t| t != motion).for_each(|t| control[t] = -40.0);
-            let onehot: Vec<f64> =
-                seen.iter().flat_map(|&k| (0..kinds).map(move |i| f64::from(u8::from(i == k)))).collect();
-            let got = eval(
-                &[
-                    (&[1, 1], &[0.5]),
-                    (&[1, state.len()], &state),
-                    (&[1, onehot.len()], &onehot),
-                    (&[1, control.len()], &control),
-                ],
-                |g, t| {
-                    let next = g.ego_map(t[0], t[1], t[2], t[3], shape);
-                    vec![next, g.map_view(next, shape, 1.0)]
-                },
-            );
-            state.clone_from(&got[0]);
-            assert_eq!(state[0], 0.5);
-            for (s, (kind, held)) in look(&*world).into_iter().zip(got[1].chunks_exact(kinds)).enumerate() {
-                if held.iter().sum::<f64>() > 0.5 {
-                    assert!(held[kind] > 0.999, "cell {s}: {held:?} but {kind} is there");
-                    known += 1;
-                }
-            }
-        }
-        assert!(known > 40 * steps, "{known} cells were known in {steps} steps");
-    }
-}
-
-/// What is seen of a cell takes the place of what a map holds there, or stands beside it.
-#[test]
-fn what_is_seen_is_laid_on_a_map_or_beside_it() {
-    let shape = MapShape { side: 5, view: 3, classes: 2, columns: false };
-    let state: Vec<f64> = (0..1 + shape.map()).map(|i| i as f64).collect();
-    let seen: Vec<f64> = (0..shape.seen()).map(|i| 100.0 + i as f64).collect();
-    let got = eval(&[(&[1, state.len()], &state), (&[1, seen.len()], &seen)], |g, t| {
-        vec![g.map_now(t[0], t[1], shape, false), g.map_now(t[0], t[1], shape, true)]
-    });
-    for cell in 0..25 {
-        let (i, j) = (cell / 5, cell % 5);
-        let held = &state[1 + 2 * cell..][..2];
-        let laid = (i < 3 && (1..4).contains(&j)).then(|| &seen[2 * (3 * i + j - 1)..][..2]);
-        assert_eq!(got[0][2 * cell..][..2], *laid.unwrap_or(held), "cell {cell}");
-        assert_eq!(got[1][4 * cell..][..4], [held, laid.unwrap_or(&[0.0, 0.0])].concat(), "cell {cell}");
-    }
-}
-
 /// With a map the heads read it, and there is neither GRU nor a layer between view and posterior. Without `map_dense` prior and plan alone read it.
 #[test]
 fn a_map_stands_in_place_of_the_gru() {
-    for (name, dense) in [("a map, unimix", true), ("no other layer reads", false)] {
+    for (name, dense) in [("a map that erases apart", true), ("no other layer reads", false)] {
         let tiny = whole_losses().into_iter().find(|case| case.name.contains(name)).expect("a whole loss").model;
         let (s, d, a) = (tiny.stoch(), tiny.deter(), tiny.actions.size());
         let own = tiny.config.deter_size;
@@ -222,7 +143,8 @@ fn a_map_stands_in_place_of_the_gru() {
         let (read, expected) = if dense { (d, d) } else { (own, own + s) };
         assert_eq!(shape("rssm.img1.w"), Some(vec![s + a + read, own]));
         assert_eq!(shape("rssm.img2.w"), Some(vec![expected, tiny.config.hidden_size]));
-        assert_eq!(shape("rssm.move.w"), Some(vec![s + a, 4 + 2]));
+        let gates = if tiny.config.map_erase { 2 * 2 } else { 2 };
+        assert_eq!(shape("rssm.move.w"), Some(vec![s + a, 4 + gates]));
         assert_eq!(shape("reward.h0.w"), Some(vec![s + read, tiny.config.num_units]));
         assert!(layout.entries().iter().all(|e| !e.name.contains("gru") && !e.name.contains("obs")));
     }
@@ -340,6 +262,38 @@ fn a_log_barrier_by_formula() {
         met += 1;
     }
     assert!(met > 0, "a case has a log barrier");
+}
+
+/// A posterior of the same classes everywhere pays the same in each variable for the barrier: -ln K - mean ln p.
+#[test]
+fn a_barrier_of_the_latent_by_formula() {
+    let mut met = 0;
+    for case in whole_losses().into_iter().filter(|case| case.model.config.latent_barrier > 0.0) {
+        let loss = |updates: u64, change: &dyn Fn(&mut Config)| {
+            let mut params = parameters::<f64>(&case.model);
+            params.value_mut("enc.code.w").fill(0.0);
+            params.value_mut("enc.code.b").copy_from_slice(&[0.3, -0.5]);
+            params.changed();
+            let mut model = case.model.clone();
+            change(&mut model.config);
+            let mut step = training_step(&model, &params, &pool());
+            step.updates = updates;
+            step.gradients(&mut params, 9);
+            step.metrics().find(|(name, _)| *name == "model_loss").expect("the model's loss").1
+        };
+        let without = loss(0, &|c| c.latent_barrier = 0.0);
+        let whole = (0.3_f64.exp() + (-0.5_f64).exp()).ln();
+        let each = -(2.0_f64.ln()) - ((0.3 - whole) + (-0.5 - whole)) / 2.0;
+        let weight = case.model.config.latent_barrier;
+        close(&[loss(0, &|_| {}) - without], &[weight * 9.0 * each]);
+        // With `latent_barrier_decay` the weight halves, down to the least.
+        let falling = |c: &mut Config| (c.latent_barrier_decay, c.latent_barrier_min) = (10.0, 0.1 * c.latent_barrier);
+        for (updates, share) in [(0, 1.0), (20, 0.25), (1000, 0.1)] {
+            close(&[loss(updates, &falling) - without], &[share * weight * 9.0 * each]);
+        }
+        met += 1;
+    }
+    assert!(met > 0, "a case has a barrier");
 }
 
 /// An update moves the parameters as one of constant learning rates, as many times smaller as updates are left; the last one moves them still.

@@ -37,9 +37,13 @@ impl Config {
     /// Weight of the actor's entropy after this many updates: `actor_entropy` halved every `actor_entropy_decay` updates, never below
     /// `actor_entropy_min`.
     pub fn actor_entropy_at(&self, updates: u64) -> f64 {
-        let decay =
-            if self.actor_entropy_decay > 0.0 { 0.5f64.powf(updates as f64 / self.actor_entropy_decay) } else { 1.0 };
-        (self.actor_entropy * decay).max(self.actor_entropy_min)
+        halved(self.actor_entropy, self.actor_entropy_decay, self.actor_entropy_min, updates)
+    }
+
+    /// Weight of the barrier of the latent after this many updates: `latent_barrier` halved every `latent_barrier_decay` updates, never below
+    /// `latent_barrier_min`.
+    pub fn latent_barrier_at(&self, updates: u64) -> f64 {
+        halved(self.latent_barrier, self.latent_barrier_decay, self.latent_barrier_min, updates)
     }
 
     /// Updates in a run of `steps` environment steps.
@@ -80,6 +84,13 @@ impl Config {
             format!(
                 "actor_entropy_min = {} is above actor_entropy = {}, where the weight begins: set it to that or less",
                 self.actor_entropy_min, self.actor_entropy
+            ),
+        );
+        refuse(
+            self.latent_barrier_min > self.latent_barrier,
+            format!(
+                "latent_barrier_min = {} is above latent_barrier = {}, where the weight begins: set it to that or less",
+                self.latent_barrier_min, self.latent_barrier
             ),
         );
         refuse(
@@ -216,4 +227,10 @@ fn fits_pattern(pattern: &str, name: &str) -> bool {
             .strip_prefix(start)
             .is_some_and(|tail| (0..=tail.len()).any(|i| tail.is_char_boundary(i) && fits_pattern(rest, &tail[i..]))),
     }
+}
+
+/// `from` halved every `decay` updates (0: never), not below `least`.
+fn halved(from: f64, decay: f64, least: f64, updates: u64) -> f64 {
+    let share = if decay > 0.0 { 0.5f64.powf(updates as f64 / decay) } else { 1.0 };
+    (from * share).max(least)
 }

@@ -184,6 +184,8 @@ keys! {
         /// Cells along a side of a map of what was seen, with the agent in its middle, in place of the GRU; 0 has the GRU. With a map, which is for gridworlds, latents
         /// have a variable for each cell in view: `stoch_size` = 49.
         map_size: usize = 0, Within(0.0, 99.0), fixed;
+        /// Whether what is written on the map erases what was there by a gate of its own, so that a cell that is hidden now may still be known.
+        map_erase: bool = false, Any, fixed;
         /// Whether layers read the whole map, as so many numbers; if not, prior and plan alone look at it.
         map_dense: bool = true, Any, fixed;
         /// Sweeps of value iteration on the map, with which actor and value look so many steps ahead on it; 0 has none.
@@ -230,6 +232,12 @@ keys! {
         latent_classes: usize = 8, Within(2.0, 1024.0), fixed;
         /// Share of the uniform distribution mixed into every categorical latent.
         unimix: f64 = 0.0, Within(0.0, 0.5), fixed;
+        /// Weight of KL(uniform || post), the sum over the variables of a categorical latent: keeps classes that are not in use within reach of what is rare.
+        latent_barrier: f64 = 0.0, AtLeast(0.0), fixed;
+        /// Updates after which latent_barrier has halved, once and again; 0 keeps it.
+        latent_barrier_decay: f64 = 0.0, AtLeast(0.0), fixed;
+        /// Least weight that latent_barrier_decay leaves.
+        latent_barrier_min: f64 = 0.0, AtLeast(0.0), fixed;
         /// How a symbolic observation is judged.
         symbolic_loss: SymbolicLoss = SymbolicLoss::Normal, Any, fixed;
         /// Weight of cells that hold an object (key, door, goal, ball, box, lava): of their variables in the categorical loss of a symbolic

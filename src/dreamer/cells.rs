@@ -10,8 +10,8 @@
 //! (C5) layers read [stoch, x] alone, img2 [x, map_view(state)]        with map_dense = false
 //! ```
 //! They stand in place of the encoder, of the layers of `rssm.rs` and of the decoder; heads read [stoch, state] as they always do, but for (C5). There is no GRU, and nothing else remembers
-//! but x, which reads the x before it; `gru_norm` and `decoder_units` have no effect. What turns the agent, what moves it and what stops it is learned by the layer `move`. DreamerV1 has nothing like it; for the
-//! map see [`ego_map`](crate::ops::ego_map).
+//! but x, which reads the x before it; `gru_norm` and `decoder_units` have no effect. What turns the agent, what moves it and what stops it is learned by the layer `move`, and so is
+//! how firmly each class is written; with `map_erase` how firmly it erases, too. DreamerV1 has nothing like it; for the map see [`ego_map`](crate::ops::ego_map).
 
 use super::layer::{dense, finished, hidden};
 use super::model::{Model, Observation, Table};
@@ -36,6 +36,11 @@ pub(super) fn shape(c: &Config, observation: &Observation) -> Result<Option<MapS
     if c.map_sweeps == 0 && c.map_beside {
         return Err(Error::new(
             "map_beside=true says what a plan is told, and there is none: set map_beside=false, or map_sweeps above 0",
+        ));
+    }
+    if c.map_size == 0 && c.map_erase {
+        return Err(Error::new(
+            "map_erase=true erases what a map holds, and there is none: set map_erase=false, or map_size=13 and what goes with it",
         ));
     }
     if c.map_size == 0 && !c.map_dense {
@@ -154,7 +159,8 @@ pub(super) fn rssm_params(model: &Model, map: MapShape, table: &mut Table) {
     let (s, d, a) = (model.stoch(), model.deter(), model.actions.size());
     let (own, hidden) = (model.config.deter_size, model.config.hidden_size);
     table.hidden(model, "rssm.img1", s + a + model.read(), own);
-    table.dense("rssm.move", s + a, MOTIONS + map.classes);
+    let gates = if model.config.map_erase { 2 * map.classes } else { map.classes };
+    table.dense("rssm.move", s + a, MOTIONS + gates);
     table.hidden(model, "rssm.img2", if model.config.map_dense { d } else { own + map.seen() }, hidden);
     table.dense("rssm.img3", hidden, s);
 }
@@ -256,6 +262,8 @@ mod tests {
         let unmapped = |c: &mut Config| (c.map_size, c.map_sweeps) = (0, 20);
         assert!(refused(cells(49), unmapped).expect("no map").starts_with("map_sweeps=20 plans on a map"));
         assert!(refused(cells(49), |c| c.map_beside = true).expect("no plan").starts_with("map_beside=true says"));
+        let unmapped = |c: &mut Config| (c.map_size, c.map_erase) = (0, true);
+        assert!(refused(cells(49), unmapped).expect("no map").starts_with("map_erase=true erases"));
         let unmapped = |c: &mut Config| (c.map_size, c.map_dense) = (0, false);
         assert!(refused(cells(49), unmapped).expect("no map").starts_with("map_dense=false keeps layers"));
     }

@@ -128,6 +128,9 @@ impl Model {
         if config.actor_unimix > 0.0 && !actions.discrete() {
             return refuse("actor_unimix is for discrete actions: it mixes their probabilities; set it to 0".into());
         }
+        if config.latent_barrier > 0.0 && config.latent != Latent::Categorical {
+            return refuse("latent_barrier is for the classes of latent=categorical; set it to 0".into());
+        }
         if config.actor_log_barrier > 0.0 && config.actor_grad == ActorGrad::Dynamics {
             return refuse(
                 "actor_log_barrier is a part of the loss of actor_grad=reinforce or mixed; set it to 0".into(),

@@ -234,6 +234,9 @@ impl<R: Real> TrainStep<R> {
         if let Some(weight) = self.behavior.entropy_weight {
             self.plan.input_mut(weight)[0] = R::of(self.model.config.actor_entropy_at(self.updates));
         }
+        if let Some(weight) = self.world.barrier_weight {
+            self.plan.input_mut(weight)[0] = R::of(self.model.config.latent_barrier_at(self.updates));
+        }
         Clock { seed, step: self.updates }
     }
 

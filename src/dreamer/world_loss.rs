@@ -1,18 +1,23 @@
 //! Learning the world model: Dreamer eq. (10), with the choices that later versions made.
 //!
 //! ```text
-//! loss = kl_scale div + image_scale image + reward_loss_scale reward (+ pcont_scale pcont)
+//! loss = kl_scale div + image_scale image + reward_loss_scale reward (+ pcont_scale pcont) (+ latent_barrier barrier)
 //! div  = max(mean KL(post || prior), free_nats)
+//! barrier = mean KL(uniform || post), a sum over the variables of a categorical latent
 //! ```
 //! The free nats are granted to the **mean** over the batch, so that no gradient of the divergence passes while the mean is below; with
 //! `free_nats_each` to each state. With `kl_balance` >= 0 the divergence is `kl_balance KL(sg(post) || prior) + kl_rep_scale KL(post || sg(prior))`
 //! (DreamerV2, "KL balancing"; DreamerV3, "dynamics loss" and "representation loss").
+//!
+//! The barrier keeps what is rare from being lost: a posterior that shows one class for certain has no gradient to any other, not even where another would say
+//! more. That of the barrier is p - 1/K in the logits and does not vanish, so that only what the other losses gain by it holds a class. With `latent_barrier_decay` its weight halves every so many
+//! updates, as a temperature falls in deterministic annealing (Rose, 1998).
 
 use super::decoder::decode;
 use super::encoder::encode;
 use super::heads;
 use super::model::Model;
-use super::rssm::{self, Observed, Sequences, State};
+use super::rssm::{self, Dist, Observed, Sequences, State};
 use super::step::Batch;
 use crate::autodiff::{Graph, Var};
 use crate::base::Real;
@@ -32,6 +37,8 @@ pub struct WorldLoss {
     pub kl: Var,
     /// The divergence as it enters the loss, before its scale.
     pub div: Var,
+    /// The input that the weight of the barrier is written to, if it falls.
+    pub barrier_weight: Option<Var>,
     /// What was inferred of the batch.
     pub observed: Observed,
     /// The decoder's output [T B, ...]: means, or logits.
@@ -98,8 +105,24 @@ pub fn world_loss<R: Real>(g: &mut Graph<R>, model: &Model, batch: &Batch, noise
     g.scope("world_loss");
     let mut terms = vec![(div, c.kl_scale), (image, c.image_scale), (reward, c.reward_loss_scale)];
     terms.extend(pcont.map(|p| (p, c.pcont_scale)));
+    let mut barrier_weight = None;
+    if c.latent_barrier > 0.0 {
+        let barrier = barrier(g, model, observed.post);
+        barrier_weight = (c.latent_barrier_decay > 0.0).then(|| g.input("world_loss.barrier_weight", &[1]));
+        terms.push(barrier_weight.map_or((barrier, c.latent_barrier), |weight| (g.mul(barrier, weight), 1.0)));
+    }
     let loss = g.sum(&terms);
-    WorldLoss { loss, image, reward, pcont, kl, div, observed, decoded }
+    WorldLoss { loss, image, reward, pcont, kl, div, barrier_weight, observed, decoded }
+}
+
+/// The mean KL(uniform || post).
+fn barrier<R: Real>(g: &mut Graph<R>, model: &Model, post: Dist) -> Var {
+    let Dist::Categorical(logits) = post else { panic!("latent_barrier without classes") };
+    let shape = g.shape(logits).to_vec();
+    // Inputs are zero until the host fills them, and nobody fills this one: the logits of classes that are all alike.
+    let uniform = g.input("world_loss.uniform", &shape);
+    let each = g.kl_categorical(uniform, logits, model.config.latent_classes, 0.0);
+    g.mean(each)
 }
 
 /// The state that the first `context_length` rows of a batch lead to, if there are any; the rows behind them, and their noise.

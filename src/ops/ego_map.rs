@@ -21,6 +21,17 @@
 //!       dc_{4+k}  += g_k (1 - g_k) sum_s z_{s k} dw_s
 //! (E10) dx       += dh
 //! ```
+//! With 2 K gates a class need not erase what was there, and the two are told apart. What is noted so stays between 0 and 1, and a cell may hold several classes:
+//! ```text
+//! (E11) e_k = sigmoid(c_{4 + K + k} + 2)                          how firmly class k erases
+//!       v_s = sum_k z_{s k} e_k
+//!       n_k = (1 - v_s) (1 - w_s z_{s k}) m_k + w_s z_{s k}       within the view, in place of (E3)
+//! (E12) dm_k      += (1 - v_s) (1 - w_s z_{s k}) dn_k
+//!       dw_s      = sum_k dn_k z_{s k} (1 - (1 - v_s) m_k)
+//!       dv_s      = -sum_k dn_k m_k (1 - w_s z_{s k})
+//!       dz_{s k}  += w_s (1 - (1 - v_s) m_k) dn_k + g_k dw_s + e_k dv_s
+//!       dc_{4+K+k} += e_k (1 - e_k) sum_s z_{s k} dv_s            dc_{4+k} as in (E9)
+//! ```
 //! Sources: Parisotto and Salakhutdinov, 2018, "Neural Map", where a write at the agent's place changes an egocentric map that the known motion has moved; here the
 //! motion is learned, and written is what is seen.
 //!
@@ -29,7 +40,7 @@
 //! | x | [rows, H] |
 //! | state, y | [rows, H + S S K]: a map row by row, the classes of a cell side by side |
 //! | z | [rows, V V K] |
-//! | c | [rows, 4 + K] |
+//! | c | [rows, 4 + K], or [rows, 4 + 2 K] |
 
 use crate::autodiff::op::{Backward, Cost, Forward, Op, take};
 use crate::autodiff::{Graph, Var};
@@ -106,18 +117,20 @@ impl MapShape {
 }
 
 impl<R: Real> Graph<R> {
-    /// The next state [n, H + S S K] (E1) to (E5), from x [n, H], the state, what was seen in it [n, V V K] and the control of map and motion [n, 4 + K].
+    /// The next state [n, H + S S K] (E1) to (E5), from x [n, H], the state, what was seen in it [n, V V K] and the control of map and motion [n, 4 + K];
+    /// [n, 4 + 2 K] where erasing has gates of its own (E11).
     pub fn ego_map(&mut self, x: Var, state: Var, seen: Var, control: Var, shape: MapShape) -> Var {
         shape.check();
         let (rows, own) = (self.height(x), self.width(x));
+        let gates = if self.width(control) == MOTIONS + shape.classes { shape.classes } else { 2 * shape.classes };
         let widths = [state, seen, control].map(|v| (self.height(v), self.width(v)));
         assert_eq!(
             widths,
-            [own + shape.map(), shape.seen(), MOTIONS + shape.classes].map(|width| (rows, width)),
+            [own + shape.map(), shape.seen(), MOTIONS + gates].map(|width| (rows, width)),
             "ego_map: state, seen and control do not fit {shape:?}"
         );
         let out = self.with_width(x, own + shape.map());
-        let [y] = self.call(EgoMap { rows, own, shape }, &[x, state, seen, control], [&out]);
+        let [y] = self.call(EgoMap { rows, own, gates, shape }, &[x, state, seen, control], [&out]);
         y
     }
 }
@@ -126,6 +139,8 @@ struct EgoMap {
     rows: usize,
     /// H.
     own: usize,
+    /// K, or 2 K.
+    gates: usize,
     shape: MapShape,
 }
 
@@ -133,8 +148,10 @@ struct EgoMap {
 struct Row<'a, R> {
     map: &'a [R],
     seen: &'a [R],
-    /// g, in the first K numbers of its memory.
-    gates: &'a [R],
+    /// g.
+    writes: &'a [R],
+    /// e; nothing where what is written erases.
+    erases: &'a [R],
     /// p.
     motion: [R; MOTIONS],
     shape: MapShape,
@@ -146,22 +163,24 @@ impl EgoMap {
         self.own + self.shape.map()
     }
 
-    /// Row `row` of the inputs; `gates` is memory for K numbers.
+    /// Row `row` of the inputs; `gates` is memory for their numbers.
     #[inline(always)]
     fn row<'a, R: Real>(&self, x: &[&'a [R]], row: usize, gates: &'a mut [R]) -> Row<'a, R> {
         let shape = self.shape;
-        let (width, seen, controls) = (self.width(), shape.seen(), MOTIONS + shape.classes);
+        let (width, seen, controls) = (self.width(), shape.seen(), MOTIONS + self.gates);
         let control = &x[3][row * controls..(row + 1) * controls];
         for (gate, &c) in gates.iter_mut().zip(&control[MOTIONS..]) {
-            *gate = (c + R::of(WRITE)).sigmoid(); // (E1)
+            *gate = (c + R::of(WRITE)).sigmoid(); // (E1) (E11)
         }
+        let (writes, erases) = gates.split_at(shape.classes);
         let highest = control[..MOTIONS].iter().fold(control[0], |a, &b| a.max(b));
         let weights: [R; MOTIONS] = std::array::from_fn(|t| (control[t] - highest).exp());
         let sum = weights.iter().fold(R::ZERO, |sum, &w| sum + w);
         Row {
             map: &x[1][row * width + self.own..(row + 1) * width],
             seen: &x[2][row * seen..(row + 1) * seen],
-            gates,
+            writes,
+            erases,
             motion: weights.map(|w| w / sum), // (E4)
             shape,
         }
@@ -169,24 +188,66 @@ impl EgoMap {
 }
 
 impl<R: Real> Row<'_, R> {
-    /// (E2): how firmly the cell is written whose classes are `seen`.
+    /// (E2): w, how firmly the cell is written whose classes are `seen`; and (E11) v, how firmly it is erased.
     #[inline(always)]
-    fn firmness(&self, seen: &[R]) -> R {
-        seen.iter().zip(self.gates).fold(R::ZERO, |w, (&z, &g)| w + z * g)
+    fn firmness(&self, seen: &[R]) -> (R, R) {
+        let sum = |gates: &[R]| seen.iter().zip(gates).fold(R::ZERO, |w, (&z, &g)| w + z * g);
+        (sum(self.writes), sum(self.erases))
     }
 
-    /// (E3), to `n`.
+    /// (E3) or (E11), to `n`.
     #[inline(always)]
     fn write(&self, n: &mut [R]) {
         let k = self.shape.classes;
         n.copy_from_slice(self.map);
         for (at, from) in self.shape.window() {
             let seen = &self.seen[from..from + k];
-            let w = self.firmness(seen);
-            for (n, &z) in n[at..at + k].iter_mut().zip(seen) {
-                *n = (R::ONE - w) * *n + w * z;
+            let (w, v) = self.firmness(seen);
+            let cell = n[at..at + k].iter_mut().zip(seen);
+            if self.erases.is_empty() {
+                cell.for_each(|(n, &z)| *n = (R::ONE - w) * *n + w * z);
+            } else {
+                cell.for_each(|(n, &z)| *n = (R::ONE - v) * (R::ONE - w * z) * *n + w * z);
             }
         }
+    }
+
+    /// (E8) (E9) of the cell whose classes were seen as `z` and on the map were `m`: `dn` becomes dm; to dz and to the gates' sums it is added.
+    #[inline(always)]
+    fn backward(&self, z: &[R], m: &[R], dn: &mut [R], dz: Option<&mut [R]>, dgates: &mut [R]) {
+        if !self.erases.is_empty() {
+            return self.backward_apart(z, m, dn, dz, dgates);
+        }
+        let (w, _) = self.firmness(z);
+        let dw = dn.iter().zip(z).zip(m).fold(R::ZERO, |dw, ((&dn, &z), &m)| dw + dn * (z - m));
+        if let Some(dz) = dz {
+            dz.iter_mut().zip(&*dn).zip(self.writes).for_each(|((dz, &dn), &g)| *dz += w * dn + g * dw);
+        }
+        dgates.iter_mut().zip(z).for_each(|(dg, &z)| *dg += z * dw);
+        dn.iter_mut().for_each(|dn| *dn = (R::ONE - w) * *dn);
+    }
+
+    /// (E12), as `backward`.
+    #[inline(always)]
+    fn backward_apart(&self, z: &[R], m: &[R], dn: &mut [R], mut dz: Option<&mut [R]>, dgates: &mut [R]) {
+        let (w, v) = self.firmness(z);
+        let (mut dw, mut dv) = (R::ZERO, R::ZERO);
+        for (k, dn) in dn.iter_mut().enumerate() {
+            let (left, kept) = (R::ONE - (R::ONE - v) * m[k], R::ONE - w * z[k]);
+            dw += *dn * z[k] * left;
+            dv -= *dn * m[k] * kept;
+            if let Some(dz) = &mut dz {
+                dz[k] += w * left * *dn;
+            }
+            *dn *= (R::ONE - v) * kept;
+        }
+        if let Some(dz) = dz {
+            let gates = self.writes.iter().zip(self.erases);
+            dz.iter_mut().zip(gates).for_each(|(dz, (&g, &e))| *dz += g * dw + e * dv);
+        }
+        let (dwrites, derases) = dgates.split_at_mut(z.len());
+        dwrites.iter_mut().zip(z).for_each(|(dg, &z)| *dg += z * dw);
+        derases.iter_mut().zip(z).for_each(|(de, &z)| *de += z * dv);
     }
 }
 
@@ -202,13 +263,13 @@ impl<R: Real> Op<R> for EgoMap {
     fn cost(&self) -> Cost {
         let (map, seen) = (self.shape.map(), self.shape.seen());
         let per_row = (2 * MOTIONS * map + 5 * seen) as f64;
-        let numbers = (2 * self.width() + seen + MOTIONS + self.shape.classes + self.own) as f64;
+        let numbers = (2 * self.width() + seen + MOTIONS + self.gates + self.own) as f64;
         Cost { flops: self.rows as f64 * per_row, bytes: 4.0 * self.rows as f64 * numbers }
     }
 
     fn scratch(&self, _rows: usize) -> usize {
-        // n, dn, g, and a sum for each gate.
-        2 * self.shape.map() + 2 * self.shape.classes
+        // n, dn, the gates, and a sum for each.
+        2 * self.shape.map() + 2 * self.gates
     }
 
     fn forward(&self, io: Forward<'_, R>) {
@@ -217,7 +278,7 @@ impl<R: Real> Op<R> for EgoMap {
         let (n, rest) = io.scratch.split_at_mut(self.shape.map());
         for (i, y) in y.chunks_exact_mut(self.width()).enumerate() {
             vectorize!(|| {
-                let row = self.row(&io.x, i, &mut rest[..k]);
+                let row = self.row(&io.x, i, &mut rest[..self.gates]);
                 row.write(n);
                 y[..own].copy_from_slice(&io.x[0][i * own..(i + 1) * own]);
                 // (E5): where the agent stays or goes ahead, whole rows of cells; then where it turns, cell by cell.
@@ -245,8 +306,8 @@ impl<R: Real> Op<R> for EgoMap {
         let (own, width, k, seen) = (self.own, self.width(), self.shape.classes, self.shape.seen());
         let (n, rest) = io.scratch.split_at_mut(self.shape.map());
         let (dn, rest) = rest.split_at_mut(self.shape.map());
-        let (gates, rest) = rest.split_at_mut(k);
-        let dgates = &mut rest[..k];
+        let (gates, rest) = rest.split_at_mut(self.gates);
+        let dgates = &mut rest[..self.gates];
         for (i, dy) in dy.chunks_exact(width).enumerate() {
             vectorize!(|| {
                 let row = self.row(&io.x, i, gates);
@@ -268,24 +329,19 @@ impl<R: Real> Op<R> for EgoMap {
                         }
                     }
                 }
-                // (E8) (E9)
+                // (E8) (E9) (E12)
                 dgates.fill(R::ZERO);
                 for (at, from) in self.shape.window() {
                     let (z, m, dn) = (&row.seen[from..from + k], &row.map[at..at + k], &mut dn[at..at + k]);
-                    let w = row.firmness(z);
-                    let dw = dn.iter().zip(z).zip(m).fold(R::ZERO, |dw, ((&dn, &z), &m)| dw + dn * (z - m));
-                    if let Some(dseen) = &mut dseen {
-                        let dz = &mut dseen[i * seen + from..i * seen + from + k];
-                        dz.iter_mut().zip(&*dn).zip(row.gates).for_each(|((dz, &dn), &g)| *dz += w * dn + g * dw);
-                    }
-                    dgates.iter_mut().zip(z).for_each(|(dg, &z)| *dg += z * dw);
-                    dn.iter_mut().for_each(|dn| *dn = (R::ONE - w) * *dn);
+                    let dz = dseen.as_deref_mut().map(|dseen| &mut dseen[i * seen + from..i * seen + from + k]);
+                    row.backward(z, m, dn, dz, dgates);
                 }
                 if let Some(dcontrol) = &mut dcontrol {
-                    let dc = &mut dcontrol[i * (MOTIONS + k)..(i + 1) * (MOTIONS + k)];
+                    let dc = &mut dcontrol[i * (MOTIONS + self.gates)..(i + 1) * (MOTIONS + self.gates)];
                     let mean = dp.iter().zip(row.motion).fold(R::ZERO, |sum, (&dp, p)| sum + p * dp);
                     dc.iter_mut().zip(dp).zip(row.motion).for_each(|((dc, dp), p)| *dc += p * (dp - mean));
-                    for ((dc, &dg), &g) in dc[MOTIONS..].iter_mut().zip(&*dgates).zip(row.gates) {
+                    let gates = row.writes.iter().chain(row.erases);
+                    for ((dc, &dg), &g) in dc[MOTIONS..].iter_mut().zip(&*dgates).zip(gates) {
                         *dc += g * (R::ONE - g) * dg;
                     }
                 }
@@ -299,28 +355,42 @@ impl<R: Real> Op<R> for EgoMap {
 
     #[cfg(feature = "cuda")]
     fn launch_forward(&self, io: &Launch<'_>) -> Result<()> {
-        let ([x, state, seen, control, ..], y, rows, own) = (io.x, io.y[0], self.rows, self.own);
+        let ([x, state, seen, control, ..], y, rows, own, gates) = (io.x, io.y[0], self.rows, self.own, self.gates);
         let [side, view, classes, columns] = self.shape.arguments();
-        EgoMapForward { y, x, state, seen, control, rows, own, side, view, classes, columns }
+        EgoMapForward { y, x, state, seen, control, rows, own, gates, side, view, classes, columns }
             .threads(io.on, rows * self.width())
     }
 
     #[cfg(feature = "cuda")]
     fn launch_backward(&self, io: &Launch<'_>) -> Result<()> {
-        let ([_, state, seen, control, ..], dy, rows, own) = (io.x, io.dy[0].read(), self.rows, self.own);
+        let ([_, state, seen, control, ..], dy) = (io.x, io.dy[0].read());
+        let (rows, own, gates) = (self.rows, self.own, self.gates);
         let [dx, dstate, dseen, dcontrol, ..] = io.dx;
         let [side, view, classes, columns] = self.shape.arguments();
         if dx.is_some() || dstate.is_some() {
-            EgoMapBackwardMap { dx, dstate, dy, seen, control, rows, own, side, view, classes, columns }
+            EgoMapBackwardMap { dx, dstate, dy, seen, control, rows, own, gates, side, view, classes, columns }
                 .threads(io.on, rows * self.width())?;
         }
         if dseen.is_some() {
-            EgoMapBackwardSeen { dseen, dy, state, seen, control, rows, own, side, view, classes, columns }
+            EgoMapBackwardSeen { dseen, dy, state, seen, control, rows, own, gates, side, view, classes, columns }
                 .threads(io.on, rows * self.shape.seen())?;
         }
         if dcontrol.is_some() {
-            EgoMapBackwardControl { dcontrol, dy, state, seen, control, rows, own, side, view, classes, columns }
-                .warps(io.on, rows)?;
+            EgoMapBackwardControl {
+                dcontrol,
+                dy,
+                state,
+                seen,
+                control,
+                rows,
+                own,
+                gates,
+                side,
+                view,
+                classes,
+                columns,
+            }
+            .warps(io.on, rows)?;
         }
         Ok(())
     }

@@ -178,6 +178,9 @@ pub fn cases() -> Vec<Case> {
         let x: Shapes = &[("x", &[7, 3]), ("state", &[7, 53]), ("seen", &[7, 18]), ("control", &[7, 6])];
         let name = if columns { "ego_map column by column" } else { "ego_map" };
         all.push(case(name, x, move |g, v| vec![g.ego_map(v[0], v[1], v[2], v[3], shape)]));
+        let x: Shapes = &[("x", &[7, 3]), ("state", &[7, 53]), ("seen", &[7, 18]), ("control", &[7, 8])];
+        let name = if columns { "ego_map that erases apart, column by column" } else { "ego_map that erases apart" };
+        all.push(case(name, x, move |g, v| vec![g.ego_map(v[0], v[1], v[2], v[3], shape)]));
         let name = if columns { "map_view column by column" } else { "map_view" };
         all.push(case(name, &[("state", &[7, 53])], move |g, v| vec![g.map_view(v[0], shape, 0.7)]));
         let x: Shapes = &[("state", &[7, 53]), ("seen", &[7, 18])];

@@ -2,6 +2,7 @@
 //! al., "Dream to Control", 2020, unless another source is named.
 
 mod far;
+mod map;
 
 use std::f64::consts::PI;
 use std::sync::Arc;

@@ -58,6 +58,17 @@ fn larger(name: &str, params: &[(&str, &[usize])], build: fn(&mut Graph<f64>, &[
     }
 }
 
+/// A map of 13 x 13 cells and 6 classes, with a control of `controls` numbers.
+fn ego_map(name: &str, controls: usize) -> Case {
+    let sizes: [(&str, &[usize]); 4] =
+        [("x", &[11, 5]), ("state", &[11, 5 + 13 * 13 * 6]), ("seen", &[11, 49 * 6]), ("control", &[11, controls])];
+    larger(name, &sizes, |g, v| {
+        let shape = MapShape { side: 13, view: 7, classes: 6, columns: true };
+        let y = g.ego_map(v[0], v[1], v[2], v[3], shape);
+        vec![g.map_view(y, shape, 8.0), g.mul(y, v[1])]
+    })
+}
+
 /// Shapes beyond a tile of a product, a warp's lanes and a block's threads: the cases of the gradient checks are smaller than all of these.
 fn larger_cases() -> Vec<Case> {
     vec![
@@ -81,15 +92,8 @@ fn larger_cases() -> Vec<Case> {
             vec![g.mul(y, v[0])]
         }),
         larger("norm_gru_cell", &[("a", &[11, 231]), ("h", &[11, 77])], |g, v| vec![g.norm_gru_cell(v[0], v[1])]),
-        larger(
-            "ego_map and map_view",
-            &[("x", &[11, 5]), ("state", &[11, 5 + 13 * 13 * 6]), ("seen", &[11, 49 * 6]), ("control", &[11, 10])],
-            |g, v| {
-                let shape = MapShape { side: 13, view: 7, classes: 6, columns: true };
-                let y = g.ego_map(v[0], v[1], v[2], v[3], shape);
-                vec![g.map_view(y, shape, 8.0), g.mul(y, v[1])]
-            },
-        ),
+        ego_map("ego_map and map_view", 10),
+        ego_map("ego_map that erases apart", 16),
         larger("map_now and value_iteration", &[("state", &[11, 5 + 13 * 13 * 2]), ("seen", &[11, 49 * 2])], |g, v| {
             let shape = MapShape { side: 13, view: 7, classes: 2, columns: false };
             let now = g.map_now(v[0], v[1], shape, false);
