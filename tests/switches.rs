@@ -14,7 +14,6 @@ use dreamer_fast::dreamer::checks::{parameters, training_step, whole_losses};
 use dreamer_fast::dreamer::policy::Dreamer;
 use dreamer_fast::dreamer::step::TrainStep;
 use dreamer_fast::dreamer::{Actions, Model, Observation};
-use dreamer_fast::env::{Action, Env, Options, View, make};
 use dreamer_fast::ops::Activation;
 use dreamer_fast::replay::{Obs, Replay};
 use dreamer_fast::run::agent::Agent;
