@@ -183,12 +183,17 @@ pub fn whole_losses() -> Vec<WholeLoss> {
             },
         ),
         (
-            "symbolic, discrete, a map that erases apart, unimix, balanced kl",
+            "symbolic, discrete, a map, unimix, balanced kl",
             Observation::Symbolic { cells: 9, classes: vec![3, 2] },
             Actions::Discrete(3),
-            Config { unimix: 0.05, kl_balance: 0.5, map_erase: true, latent_barrier: 0.1, ..mapped() },
+            Config { unimix: 0.05, kl_balance: 0.5, ..mapped() },
         ),
-        ("image 6x6, continuous, a map", image(6), Actions::Continuous(2), mapped()),
+        (
+            "image 6x6, continuous, a map that erases apart, barrier",
+            image(6),
+            Actions::Continuous(2),
+            Config { map_erase: true, latent_barrier: 0.1, ..mapped() },
+        ),
         (
             "symbolic, discrete, plans on a map, slow value",
             Observation::Symbolic { cells: 9, classes: vec![3, 2] },
