@@ -53,7 +53,9 @@ struct MapRow {
           control(control + row * (4 + gates)) {
         const float *c = this->control;
         float highest = fmaxf(fmaxf(c[0], c[1]), fmaxf(c[2], c[3])), sum = 0.0f;
+#pragma unroll
         for (int t = 0; t < 4; t++) sum += motion[t] = expf(c[t] - highest);
+#pragma unroll
         for (int t = 0; t < 4; t++) motion[t] /= sum; // (E4)
     }
 
@@ -86,6 +88,7 @@ struct MapRow {
     // (E7), for class k of a cell; dy is of the map.
     __device__ __forceinline__ float dn(const float *dy, int cell, int k) const {
         float sum = 0.0f;
+#pragma unroll
         for (int t = 0; t < 4; t++) {
             int to = shape.target(t, cell);
             if (to >= 0) sum += motion[t] * dy[to * shape.classes + k];
@@ -122,6 +125,7 @@ ego_map_forward(float *y, const float *x, const float *state, const float *seen,
     MapRow told(shape, row, gates, seen, control);
     const float *map = state + row * width + own;
     float sum = 0.0f;
+#pragma unroll
     for (int t = 0; t < 4; t++) { // (E5)
         int from = shape.source(t, at / classes);
         if (from >= 0) sum += told.motion[t] * told.written(from, k, map[from * classes + k]);
@@ -184,23 +188,26 @@ ego_map_backward_control(float *dcontrol, const float *dy, const float *state, c
     float dp[4] = {};
     for (int i = lane_number(); i < shape.map(); i += 32) {
         int k = i % classes;
+#pragma unroll
         for (int t = 0; t < 4; t++) {
             int from = shape.source(t, i / classes);
             if (from >= 0) dp[t] += told.written(from, k, map[from * classes + k]) * dy[i];
         }
     }
     float mean = 0.0f;
+#pragma unroll
     for (int t = 0; t < 4; t++) {
         dp[t] = warp_sum(dp[t]);
         mean += told.motion[t] * dp[t];
     }
     if (lane_number() == 0)
+#pragma unroll
         for (int t = 0; t < 4; t++) dcontrol[t] += told.motion[t] * (dp[t] - mean);
     // (E9) (E12), 32 cells in view at a time.
     for (int from = 0; from < view * view; from += 32) {
         int s = from + lane_number();
         bool is = s < view * view;
-        float unused;
+        float unused = 0.0f;
         float2 d = {0.0f, 0.0f};
         if (is) d = told.dgates(dy, map + shape.cell_of(s) * classes, s, -1, unused);
         for (int k = 0; k < gates; k++) {
