@@ -268,7 +268,8 @@ fn a_log_barrier_by_formula() {
 fn a_barrier_of_the_latent_by_formula() {
     let mut met = 0;
     for case in whole_losses().into_iter().filter(|case| case.model.config.latent_barrier > 0.0) {
-        let loss = |updates: u64, change: &dyn Fn(&mut Config)| {
+        // What the loss holds beyond its other terms.
+        let beyond = |updates: u64, change: &dyn Fn(&mut Config)| {
             let mut params = parameters::<f64>(&case.model);
             params.value_mut("enc.code.w").fill(0.0);
             params.value_mut("enc.code.b").copy_from_slice(&[0.3, -0.5]);
@@ -278,17 +279,21 @@ fn a_barrier_of_the_latent_by_formula() {
             let mut step = training_step(&model, &params, &pool());
             step.updates = updates;
             step.gradients(&mut params, 9);
-            step.metrics().find(|(name, _)| *name == "model_loss").expect("the model's loss").1
+            let of = |name: &str| step.metrics().find(|(n, _)| *n == name).expect("a term of the model's loss").1;
+            let c = &model.config;
+            let terms = [(c.kl_scale, "div"), (c.image_scale, "image_loss"), (c.reward_loss_scale, "reward_loss")];
+            assert!(!c.pcont, "{}: a term is missing", case.name);
+            of("model_loss") - terms.iter().map(|(scale, name)| scale * of(name)).sum::<f64>()
         };
-        let without = loss(0, &|c| c.latent_barrier = 0.0);
+        close(&[beyond(0, &|c| c.latent_barrier = 0.0)], &[0.0]);
         let whole = (0.3_f64.exp() + (-0.5_f64).exp()).ln();
         let each = -(2.0_f64.ln()) - ((0.3 - whole) + (-0.5 - whole)) / 2.0;
         let weight = case.model.config.latent_barrier;
-        close(&[loss(0, &|_| {}) - without], &[weight * 9.0 * each]);
+        close(&[beyond(0, &|_| {})], &[weight * 9.0 * each]);
         // With `latent_barrier_decay` the weight halves, down to the least.
         let falling = |c: &mut Config| (c.latent_barrier_decay, c.latent_barrier_min) = (10.0, 0.1 * c.latent_barrier);
         for (updates, share) in [(0, 1.0), (20, 0.25), (1000, 0.1)] {
-            close(&[loss(updates, &falling) - without], &[share * weight * 9.0 * each]);
+            close(&[beyond(updates, &falling)], &[share * weight * 9.0 * each]);
         }
         met += 1;
     }
