@@ -1,6 +1,6 @@
 // A map that the agent stands in the middle of: see src/ops/ego_map.rs for the equations. x [rows, own]; state, y [rows, own + side side classes];
-// seen [rows, view view classes]; control [rows, 4 + gates], with as many
-// gates as classes, or twice as many, where erasing has its own.
+// seen [rows, view view classes]; control [rows, 4 + gates]: as many gates as classes, or, where erasing
+// has its own, twice as many.
 
 // Where view and map meet.
 struct MapShape {
@@ -96,7 +96,8 @@ struct MapRow {
         return sum;
     }
 
-    // dw and dv (E8) (E12) of cell s in view, whose classes on the map are m; dv is 0 where one gate does both. dn of class `own` goes to own_dn.
+    // dw and dv (E8) (E12) of cell s in view, whose classes on the map are m; dv is 0 where one gate does both. dn of
+    // class `own` goes to own_dn.
     __device__ __forceinline__ float2 dgates(const float *dy, const float *m, int s, int own, float &own_dn) const {
         int cell = shape.cell_of(s);
         float w = firmness(s), left = this->left(s);

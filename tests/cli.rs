@@ -175,6 +175,10 @@ fn a_wrong_setting_exits_with_2_before_anything_is_written() {
         // What only the world or the model knows to be wrong.
         (&["--task", "MiniGrid-Doorkey-5x5"], "did you mean MiniGrid-DoorKey-5x5-v0?"),
         (&["--set", "imag_starts=17"], "imag_starts=17 is not a multiple of batch_size"),
+        (
+            &["--set", "latent=gaussian", "--set", "latent_barrier=0.1"],
+            "latent_barrier is for the classes of latent=categorical",
+        ),
         (&["--set", "twohot_bins=4"], "twohot_bins=4 is even"),
         (&["--task", "Pendulum-v1", "--set", "actor_grad=reinforce"], "actor_grad=reinforce is for discrete actions"),
         (&["--task", "MiniGrid-Dynamic-Obstacles-5x5-v0", "--set", "expert_episodes=1"], "no shortest plan is known"),

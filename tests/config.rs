@@ -176,6 +176,7 @@ fn contradictions_between_keys_are_refused_by_name() {
         (&["expl=additive_gaussian"], &["epsilon_greedy"]),
         (&["expl_min=0.5", "expl_amount=0.4"], &["expl_min = 0.5", "expl_amount = 0.4"]),
         (&["actor_entropy_min=0.5"], &["actor_entropy_min = 0.5", "actor_entropy = 0.003"]),
+        (&["latent_barrier_min=0.5"], &["latent_barrier_min = 0.5", "latent_barrier = 0"]),
         (&["steps=1999"], &["steps = 1999", "prefill = 2000"]),
         // Fifteen steps of 16 environments are 16 rows of each.
         (&["prefill=224"], &["prefill = 224", "15 rows", "batch_length = 16", "prefill to 240"]),

@@ -263,13 +263,20 @@ fn a_log_barrier_by_formula() {
     assert!(met > 0, "a case has a log barrier");
 }
 
-/// A posterior of the same classes everywhere pays the same in each variable for the barrier: -ln K - mean ln p.
+/// A posterior of the same classes everywhere pays the same in each variable for the barrier, -ln K - mean ln p; with `latent_barrier_decay` its weight halves,
+/// down to the least.
 #[test]
 fn a_barrier_of_the_latent_by_formula() {
     let mut met = 0;
     for case in whole_losses().into_iter().filter(|case| case.model.config.latent_barrier > 0.0) {
-        // What the loss holds beyond its other terms.
-        let beyond = |updates: u64, change: &dyn Fn(&mut Config)| {
+        let whole = (0.3_f64.exp() + (-0.5_f64).exp()).ln();
+        let each = -(2.0_f64.ln()) - ((0.3 - whole) + (-0.5 - whole)) / 2.0;
+        let weight = case.model.config.latent_barrier;
+        let falling = |c: &mut Config| (c.latent_barrier_decay, c.latent_barrier_min) = (10.0, 0.1 * weight);
+        let steady = |_: &mut Config| ();
+        let changes: [(&dyn Fn(&mut Config), u64, f64); 4] =
+            [(&steady, 20, 1.0), (&falling, 0, 1.0), (&falling, 20, 0.25), (&falling, 1000, 0.1)];
+        for (change, updates, share) in changes {
             let mut params = parameters::<f64>(&case.model);
             params.value_mut("enc.code.w").fill(0.0);
             params.value_mut("enc.code.b").copy_from_slice(&[0.3, -0.5]);
@@ -280,20 +287,12 @@ fn a_barrier_of_the_latent_by_formula() {
             step.updates = updates;
             step.gradients(&mut params, 9);
             let of = |name: &str| step.metrics().find(|(n, _)| *n == name).expect("a term of the model's loss").1;
+            close(&[of("barrier")], &[9.0 * each]);
             let c = &model.config;
-            let terms = [(c.kl_scale, "div"), (c.image_scale, "image_loss"), (c.reward_loss_scale, "reward_loss")];
             assert!(!c.pcont, "{}: a term is missing", case.name);
-            of("model_loss") - terms.iter().map(|(scale, name)| scale * of(name)).sum::<f64>()
-        };
-        close(&[beyond(0, &|c| c.latent_barrier = 0.0)], &[0.0]);
-        let whole = (0.3_f64.exp() + (-0.5_f64).exp()).ln();
-        let each = -(2.0_f64.ln()) - ((0.3 - whole) + (-0.5 - whole)) / 2.0;
-        let weight = case.model.config.latent_barrier;
-        close(&[beyond(0, &|_| {})], &[weight * 9.0 * each]);
-        // With `latent_barrier_decay` the weight halves, down to the least.
-        let falling = |c: &mut Config| (c.latent_barrier_decay, c.latent_barrier_min) = (10.0, 0.1 * c.latent_barrier);
-        for (updates, share) in [(0, 1.0), (20, 0.25), (1000, 0.1)] {
-            close(&[beyond(updates, &falling)], &[share * weight * 9.0 * each]);
+            let others =
+                c.kl_scale * of("div") + c.image_scale * of("image_loss") + c.reward_loss_scale * of("reward_loss");
+            close(&[of("model_loss") - others], &[share * weight * 9.0 * each]);
         }
         met += 1;
     }

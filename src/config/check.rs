@@ -79,20 +79,15 @@ impl Config {
         let task = &self.task;
         let vector = self.observation == Observation::Vector;
         let gridworld = task.starts_with("MiniGrid-") || task.starts_with("Simple-");
-        refuse(
-            self.actor_entropy_min > self.actor_entropy,
-            format!(
-                "actor_entropy_min = {} is above actor_entropy = {}, where the weight begins: set it to that or less",
-                self.actor_entropy_min, self.actor_entropy
-            ),
-        );
-        refuse(
-            self.latent_barrier_min > self.latent_barrier,
-            format!(
-                "latent_barrier_min = {} is above latent_barrier = {}, where the weight begins: set it to that or less",
-                self.latent_barrier_min, self.latent_barrier
-            ),
-        );
+        for (key, from, least) in [
+            ("actor_entropy", self.actor_entropy, self.actor_entropy_min),
+            ("latent_barrier", self.latent_barrier, self.latent_barrier_min),
+        ] {
+            refuse(
+                least > from,
+                format!("{key}_min = {least} is above {key} = {from}, where the weight begins: set it to that or less"),
+            );
+        }
         refuse(
             self.continuous() && !vector,
             format!("{task} is observed as a vector, but observation = {}: set observation = vector", self.observation),

@@ -27,29 +27,23 @@ const AGAIN: f64 = 8.0;
 
 /// The map of these settings, if they have one; an error where settings and observation do not go together with it.
 pub(super) fn shape(c: &Config, observation: &Observation) -> Result<Option<MapShape>> {
-    if c.map_size == 0 && c.map_sweeps > 0 {
-        return Err(Error::new(format!(
-            "map_sweeps={} plans on a map, and there is none: set map_sweeps=0, or map_size=13 and what goes with it",
-            c.map_sweeps
-        )));
-    }
     if c.map_sweeps == 0 && c.map_beside {
         return Err(Error::new(
             "map_beside=true says what a plan is told, and there is none: set map_beside=false, or map_sweeps above 0",
         ));
     }
-    if c.map_size == 0 && c.map_erase {
-        return Err(Error::new(
-            "map_erase=true erases what a map holds, and there is none: set map_erase=false, or map_size=13 and what goes with it",
-        ));
-    }
-    if c.map_size == 0 && !c.map_dense {
-        return Err(Error::new(
-            "map_dense=false keeps layers from reading the map, and there is none: set map_dense=true, or map_size=13 and what goes with it",
-        ));
-    }
     if c.map_size == 0 {
-        return Ok(None);
+        let of_a_map = [
+            (c.map_sweeps > 0, format!("map_sweeps={} plans on a map", c.map_sweeps), "map_sweeps=0"),
+            (!c.map_dense, "map_dense=false keeps layers from reading the map".into(), "map_dense=true"),
+            (c.map_erase, "map_erase=true erases what a map holds".into(), "map_erase=false"),
+        ];
+        return match of_a_map.into_iter().find(|(asked, ..)| *asked) {
+            Some((_, asks, without)) => Err(Error::new(format!(
+                "{asks}, and there is none: set {without}, or map_size=13 and what goes with it"
+            ))),
+            None => Ok(None),
+        };
     }
     let (side, view) = (c.map_size, c.stoch_size.isqrt());
     let refuse = |text: String| Err(Error::new(format!("map_size={side} {text}")));

@@ -135,6 +135,7 @@ pub(super) fn trace<R: Real>(model: &Model, layout: &Arc<Layout>, noise: NoiseSo
 
     let mut scalars = vec![("image_loss", world.image), ("reward_loss", world.reward)];
     scalars.extend(world.pcont.map(|p| ("pcont_loss", p)));
+    scalars.extend(world.barrier.map(|b| ("barrier", b)));
     scalars.extend([("kl", world.kl), ("div", world.div), ("model_loss", world.loss)]);
     scalars.extend([("value_loss", behavior.value_loss), ("actor_loss", behavior.actor_loss)]);
     scalars.extend(behavior.action_entropy.map(|e| ("action_ent", e)));

@@ -37,6 +37,8 @@ pub struct WorldLoss {
     pub kl: Var,
     /// The divergence as it enters the loss, before its scale.
     pub div: Var,
+    /// The mean KL(uniform || post), before its weight.
+    pub barrier: Option<Var>,
     /// The input that the weight of the barrier is written to, if it falls.
     pub barrier_weight: Option<Var>,
     /// What was inferred of the batch.
@@ -105,14 +107,15 @@ pub fn world_loss<R: Real>(g: &mut Graph<R>, model: &Model, batch: &Batch, noise
     g.scope("world_loss");
     let mut terms = vec![(div, c.kl_scale), (image, c.image_scale), (reward, c.reward_loss_scale)];
     terms.extend(pcont.map(|p| (p, c.pcont_scale)));
-    let mut barrier_weight = None;
-    if c.latent_barrier > 0.0 {
-        let barrier = barrier(g, model, observed.post);
-        barrier_weight = (c.latent_barrier_decay > 0.0).then(|| g.input("world_loss.barrier_weight", &[1]));
-        terms.push(barrier_weight.map_or((barrier, c.latent_barrier), |weight| (g.mul(barrier, weight), 1.0)));
-    }
+    let barrier = (c.latent_barrier > 0.0).then(|| barrier(g, model, observed.post));
+    let barrier_weight =
+        barrier.filter(|_| c.latent_barrier_decay > 0.0).map(|_| g.input("world_loss.barrier_weight", &[1]));
+    terms.extend(barrier.map(|barrier| match barrier_weight {
+        Some(weight) => (g.mul(barrier, weight), 1.0),
+        None => (barrier, c.latent_barrier),
+    }));
     let loss = g.sum(&terms);
-    WorldLoss { loss, image, reward, pcont, kl, div, barrier_weight, observed, decoded }
+    WorldLoss { loss, image, reward, pcont, kl, div, barrier, barrier_weight, observed, decoded }
 }
 
 /// The mean KL(uniform || post).

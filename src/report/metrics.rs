@@ -5,9 +5,10 @@
 //! | `train/return`, `train/length`, `train/success` | one finished training episode: sum of rewards, steps, 1 if it reached the goal |
 //! | `test/return`, `test/length`, `test/success` | means over the episodes of one evaluation |
 //! | `episodes` | training episodes finished so far |
-//! | `model_loss` | `image_loss`, `reward_loss`, `pcont_loss` and `div`, each times its scale, added |
+//! | `model_loss` | `image_loss`, `reward_loss`, `pcont_loss`, `barrier` and `div`, each times its scale, added |
 //! | `image_loss`, `reward_loss`, `pcont_loss` | negative log-likelihoods, mean over T and B |
 //! | `div` | KL of posterior and prior after free nats |
+//! | `barrier` | KL(uniform \|\| posterior), with `latent_barrier` |
 //! | `prior_ent`, `post_ent` | entropy of prior and posterior, in nats |
 //! | `actor_loss`, `value_loss`, `action_ent` | behaviour: Dreamer eq. (7), (8); entropy of the actor |
 //! | `model_grad_norm`, `actor_grad_norm`, `value_grad_norm` | global norm of the gradient before clipping |

@@ -532,9 +532,7 @@ fn published_sizes() {
 #[test]
 fn losses_are_the_sums_of_their_terms() {
     let mut met = (0, 0);
-    for mut case in whole_losses() {
-        // The barrier is no scalar of a step; its formula is asked in tests/switches.rs.
-        case.model.config.latent_barrier = 0.0;
+    for case in whole_losses() {
         let c = &case.model.config;
         let mut params = parameters::<f64>(&case.model);
         let mut step = training_step(&case.model, &params, &pool());
@@ -548,6 +546,7 @@ fn losses_are_the_sums_of_their_terms() {
             &[c.kl_scale * known("div")
                 + c.image_scale * known("image_loss")
                 + c.reward_loss_scale * known("reward_loss")
+                + c.latent_barrier * scalar("barrier").unwrap_or(0.0)
                 + pcont],
         );
         if c.kl_balance < 0.0 && !c.free_nats_each {
